@@ -1,0 +1,12 @@
+//! mailweir: a streaming SMTP proxy that runs every message through a chain of sandboxed WebAssembly filters.
+//!
+//! The modules stand in the order of the data path:
+//!
+//! ```text
+//! listener -> session (smtp::server) -> message -> chain -> verdict -> upstream (smtp::client)
+//! ```
+//!
+//! This crate is the `mailweir` binary's own; it is a library for its tests and benches, not an API.
+
+pub mod config;
+pub mod verdict;
