@@ -9,4 +9,5 @@
 //! This crate is the `mailweir` binary's own; it is a library for its tests and benches, not an API.
 
 pub mod config;
+pub mod message;
 pub mod verdict;

@@ -1,0 +1,115 @@
+//! The text of HTML as it is shown.
+
+use bytes::Bytes;
+
+use super::{Token, Tokens, decode_references};
+use crate::message::{StoreError, accumulator::Accumulator, budget::Budget, mime::Text};
+
+/// Elements that stand on lines of their own.
+const BLOCKS: [&str; 37] = [
+    "address",
+    "article",
+    "aside",
+    "blockquote",
+    "body",
+    "br",
+    "center",
+    "dd",
+    "details",
+    "dir",
+    "div",
+    "dl",
+    "dt",
+    "fieldset",
+    "figcaption",
+    "figure",
+    "footer",
+    "form",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "header",
+    "hr",
+    "li",
+    "main",
+    "nav",
+    "ol",
+    "option",
+    "p",
+    "pre",
+    "section",
+    "table",
+    "tr",
+    "ul",
+];
+
+/// The text of an HTML document as it is shown: without markup, styles and scripts, white space as HTML has it, blocks
+/// on lines of their own. Characters that are not seen (soft hyphens, zero-width spaces) are left out.
+pub(in crate::message) fn visible_text(html: &str, budget: &Budget) -> Result<Text, StoreError> {
+    let mut out = Visible { sink: Accumulator::new(budget), block: String::new(), gap: Gap::Start };
+    for token in Tokens::new(html) {
+        match token {
+            Token::Text(text) => out.text(&decode_references(text))?,
+            Token::Tag(tag) if BLOCKS.iter().any(|name| tag.is(name)) => out.gap(Gap::Line),
+            Token::Tag(tag) if tag.is("td") || tag.is("th") => out.gap(Gap::Space),
+            Token::Tag(_) | Token::Style(_) | Token::Script(_) => {}
+        }
+    }
+    out.finish()
+}
+
+/// What is owed before the next visible character.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Gap {
+    None,
+    Space,
+    Line,
+    /// Nothing was shown yet, so nothing is owed.
+    Start,
+}
+
+struct Visible {
+    sink: Accumulator,
+    block: String,
+    gap: Gap,
+}
+
+impl Visible {
+    fn gap(&mut self, gap: Gap) {
+        self.gap = self.gap.max(gap);
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), StoreError> {
+        for character in text.chars() {
+            match character {
+                '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\0' => continue,
+                '\u{a0}' => self.gap(Gap::Space),
+                character if character.is_whitespace() => self.gap(Gap::Space),
+                character => {
+                    match std::mem::replace(&mut self.gap, Gap::None) {
+                        Gap::Space => self.block.push(' '),
+                        Gap::Line => self.block.push('\n'),
+                        Gap::None | Gap::Start => {}
+                    }
+                    self.block.push(character);
+                }
+            }
+        }
+        if self.block.len() >= 16 * 1024 { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.sink.push(self.block.as_bytes())?;
+        self.block.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Text, StoreError> {
+        self.flush()?;
+        let bytes: Bytes = self.sink.finish()?;
+        Ok(Text::lossy(bytes))
+    }
+}

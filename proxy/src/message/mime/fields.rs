@@ -1,0 +1,194 @@
+//! What a part's header section says about it.
+
+use mail_parser::{ContentType, HeaderValue, parsers::MessageStream};
+
+use super::{Disposition, transfer::Encoding};
+use crate::message::{MessageFault, header::with_newline};
+
+/// More parameters than this in one field are an attack. (mail-parser compares each continuation with all others.)
+const PARAMETERS: usize = 256;
+
+/// The fields of a header section that matter here, without their names. There should be one of each; of several, some
+/// clients take the first and some the last.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'a> {
+    content_type: Option<&'a [u8]>,
+    last_content_type: Option<&'a [u8]>,
+    encoding: Encoding,
+    has_encoding: bool,
+    disposition: Option<&'a [u8]>,
+}
+
+impl<'a> Fields<'a> {
+    /// Takes a field, if it matters; `false` for one that there was before.
+    pub(super) fn add(&mut self, name: &[u8], value: &'a [u8]) -> bool {
+        if name.eq_ignore_ascii_case(b"content-type") {
+            let is_first = self.content_type.is_none();
+            *(if is_first { &mut self.content_type } else { &mut self.last_content_type }) = Some(value);
+            return is_first;
+        }
+        if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
+            // What is encoded by one of them is decoded. As it stands it is looked at too, being stray.
+            if self.encoding == Encoding::Identity {
+                self.encoding = Encoding::named(value);
+            }
+            return !std::mem::replace(&mut self.has_encoding, true);
+        }
+        if name.eq_ignore_ascii_case(b"content-disposition") {
+            self.disposition.get_or_insert(value);
+        }
+        true
+    }
+}
+
+/// How the text of a part is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextKind {
+    Plain,
+    Html,
+}
+
+/// What kind of node a part is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Node {
+    Leaf,
+    /// With its boundary, if it is declared.
+    Multipart(Option<Vec<u8>>),
+    Message,
+}
+
+#[derive(Debug)]
+pub(super) struct Declared {
+    pub(super) content_type: String,
+    pub(super) charset: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) disposition: Disposition,
+    pub(super) encoding: Encoding,
+    pub(super) text: Option<TextKind>,
+}
+
+/// Reads the fields. `in_digest`: the default is message/rfc822 (RFC 2046 section 5.1.5).
+pub(super) fn declare(fields: &Fields<'_>, in_digest: bool) -> Result<(Declared, Node), MessageFault> {
+    let content_type = parse(fields.content_type)?;
+    let disposition = parse(fields.disposition)?;
+    let parameter = |field: &Option<ContentType<'static>>, name: &str| {
+        field.as_ref().and_then(|field| field.attribute(name)).map(|value| value.trim().to_owned())
+    };
+    let media_type = match &content_type {
+        Some(ContentType { c_type, c_subtype: Some(subtype), .. }) => {
+            format!("{}/{}", c_type.trim(), subtype.trim()).to_ascii_lowercase()
+        }
+        _ if in_digest => "message/rfc822".to_owned(),
+        // RFC 2045 section 5.2: also where what is declared cannot be understood.
+        _ => "text/plain".to_owned(),
+    };
+    let name = parameter(&disposition, "filename")
+        .or_else(|| parameter(&content_type, "name"))
+        .filter(|name| !name.is_empty());
+    let mut node = node(&media_type, parameter(&content_type, "boundary"));
+    let mut text = text_kind(&media_type, name.as_deref());
+    if let Some(last) = parse(fields.last_content_type)? {
+        let last_type =
+            format!("{}/{}", last.c_type, last.c_subtype.as_deref().unwrap_or_default()).to_ascii_lowercase();
+        text = text.or_else(|| text_kind(&last_type, name.as_deref()));
+        if node == Node::Leaf {
+            node = self::node(&last_type, parameter(&Some(last), "boundary"));
+        }
+    }
+    let is_attachment = disposition.as_ref().is_some_and(|field| !field.c_type.trim().eq_ignore_ascii_case("inline"));
+    let declared = Declared {
+        text,
+        content_type: media_type,
+        charset: parameter(&content_type, "charset").filter(|charset| !charset.is_empty()),
+        name,
+        disposition: if is_attachment { Disposition::Attachment } else { Disposition::Inline },
+        encoding: fields.encoding,
+    };
+    Ok((declared, node))
+}
+
+fn parse(value: Option<&[u8]>) -> Result<Option<ContentType<'static>>, MessageFault> {
+    let Some(value) = value else { return Ok(None) };
+    // A parameter begins after a semicolon or, to mail-parser, on a new line.
+    if memchr::memchr2_iter(b';', b'\n', value).nth(PARAMETERS).is_some() {
+        return Err(MessageFault::TooManyParameters(PARAMETERS));
+    }
+    match with_newline(value, |value| MessageStream::new(value).parse_content_type()) {
+        HeaderValue::ContentType(parsed) => Ok(Some(parsed)),
+        _ => Ok(None),
+    }
+}
+
+fn node(media_type: &str, boundary: Option<String>) -> Node {
+    if media_type.starts_with("multipart/") {
+        let boundary = boundary.map(|boundary| boundary.trim_end().as_bytes().to_vec());
+        return Node::Multipart(boundary.filter(|boundary| !boundary.is_empty()));
+    }
+    match media_type {
+        "message/rfc822" | "message/global" | "message/news" => Node::Message,
+        _ => Node::Leaf,
+    }
+}
+
+/// Names of files that are text whatever their declared type.
+const TEXT_NAMES: [&str; 14] =
+    ["txt", "csv", "tsv", "json", "xml", "log", "md", "ics", "vcf", "rtf", "sql", "yaml", "yml", "svg"];
+const HTML_NAMES: [&str; 5] = ["html", "htm", "xhtml", "shtml", "mht"];
+
+fn text_kind(media_type: &str, name: Option<&str>) -> Option<TextKind> {
+    let (kind, subtype) = media_type.split_once('/').unwrap_or((media_type, ""));
+    let extension = name.and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension.to_ascii_lowercase());
+    let is_named = |names: &[&str]| extension.as_deref().is_some_and(|extension| names.contains(&extension));
+    match (kind, subtype) {
+        (_, "html" | "xhtml+xml") => Some(TextKind::Html),
+        ("text", _) if is_named(&HTML_NAMES) => Some(TextKind::Html),
+        ("text", _) => Some(TextKind::Plain),
+        // What is left of a multipart or message whose parts could not be found.
+        ("multipart" | "message", _) => Some(TextKind::Plain),
+        (_, "json" | "xml" | "csv" | "javascript" | "x-javascript" | "rtf" | "sql" | "x-yaml" | "yaml") => {
+            Some(TextKind::Plain)
+        }
+        ("image" | "audio" | "video" | "font", _) if subtype != "svg+xml" => None,
+        _ if is_named(&HTML_NAMES) => Some(TextKind::Html),
+        _ if subtype.ends_with("+json") || subtype.ends_with("+xml") || is_named(&TEXT_NAMES) => Some(TextKind::Plain),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declared(content_type: &str, disposition: &str) -> (Declared, Node) {
+        let fields = Fields {
+            content_type: Some(content_type.as_bytes()).filter(|value| !value.is_empty()),
+            disposition: Some(disposition.as_bytes()).filter(|value| !value.is_empty()),
+            ..Fields::default()
+        };
+        declare(&fields, false).unwrap()
+    }
+
+    #[test]
+    fn types_names_and_charsets() {
+        let (text, node) = declared(" Text/HTML (a (nested) comment); charset=\"UTF-8\"", "");
+        assert_eq!((text.content_type.as_str(), text.charset.as_deref()), ("text/html", Some("UTF-8")));
+        assert_eq!((text.text, node), (Some(TextKind::Html), Node::Leaf));
+        let (file, _) = declared(
+            "application/octet-stream; name=\"=?utf-8?q?=C3=A4.csv?=\"",
+            "attachment; filename*0*=utf-8''na%C3%AFve; filename*1=\".json\"",
+        );
+        assert_eq!(file.name.as_deref(), Some("na\u{ef}ve.json"));
+        assert_eq!((file.disposition, file.text), (Disposition::Attachment, Some(TextKind::Plain)));
+        let (_, node) = declared("multipart/mixed;\r\n boundary=\"a b;c \"", "");
+        assert_eq!(node, Node::Multipart(Some(b"a b;c".to_vec())));
+        assert_eq!(declared("garbage", "").0.content_type, "text/plain");
+        assert_eq!(declared("image/png; name=a.html", "").0.text, None);
+    }
+
+    #[test]
+    fn too_many_parameters() {
+        let value = format!("text/plain{}", "; a*0=b".repeat(100_000));
+        let fields = Fields { content_type: Some(value.as_bytes()), ..Fields::default() };
+        assert!(matches!(declare(&fields, false), Err(MessageFault::TooManyParameters(_))));
+    }
+}

@@ -1,0 +1,176 @@
+//! The tree of MIME parts (RFC 2045 to 2049, RFC 2231), decoded as a mail client would.
+//!
+//! Where the parts lie is found by a splitter of our own, in one pass over the lines, with the caps checked as parts
+//! appear; mail-parser reads their fields and decodes charsets. (mail-parser's own splitter takes a boundary for found
+//! wherever its bytes stand, even in the middle of a line or as the beginning of a longer boundary, gives up on base64
+//! at the first stray byte, and reads to the end of the message again for each boundary that is missing: an attacker
+//! could hide text from it, and keep it busy.) Where clients are known to differ, text is rather shown twice than not
+//! at all: see [`Part::stray`].
+//!
+//! Parts share the message's bytes. Transfer encodings and charsets are decoded when somebody asks, and once.
+
+mod split;
+mod fields;
+mod transfer;
+mod charset;
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use self::{
+    fields::{Declared, TextKind},
+    transfer::Encoding,
+};
+use super::{MessageFault, MessageLimits, StoreError, accumulator::Accumulator, budget::Budget, html, url::UrlList};
+
+pub use charset::Text;
+
+/// How a part wants to be shown (RFC 2183).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// As part of the message.
+    Inline,
+    /// As a file.
+    Attachment,
+}
+
+/// The MIME parts of a message, in the order in which they stand in it. The message itself is the first.
+#[derive(Debug)]
+pub struct Mime {
+    parts: Vec<Part>,
+    /// URLs in the parts, kept here so that messages that share the parts share them.
+    pub(super) urls: OnceLock<Result<UrlList, StoreError>>,
+}
+
+/// A MIME part: a leaf, a multipart, or an attached message.
+#[derive(Debug)]
+pub struct Part {
+    parent: Option<u32>,
+    declared: Declared,
+    /// None of a multipart whose parts follow.
+    encoded: Option<Bytes>,
+    stray: Option<Bytes>,
+    budget: Budget,
+    body: OnceLock<Result<Bytes, StoreError>>,
+    size: OnceLock<u64>,
+    text: OnceLock<Result<Text, StoreError>>,
+    visible: OnceLock<Result<Text, StoreError>>,
+}
+
+impl Mime {
+    /// The parts, multiparts included.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// The parts with their indices.
+    pub(super) fn indexed(&self) -> impl Iterator<Item = (u32, &Part)> {
+        (0u32..).zip(&self.parts)
+    }
+}
+
+impl Part {
+    fn new(parent: Option<u32>, declared: Declared, budget: &Budget) -> Self {
+        Self {
+            parent,
+            declared,
+            encoded: None,
+            stray: None,
+            budget: budget.clone(),
+            body: OnceLock::new(),
+            size: OnceLock::new(),
+            text: OnceLock::new(),
+            visible: OnceLock::new(),
+        }
+    }
+
+    /// The index of the enclosing multipart or message part; none for the message itself.
+    pub fn parent(&self) -> Option<u32> {
+        self.parent
+    }
+
+    /// Lower case, such as "text/html"; "text/plain" where nothing usable is declared.
+    pub fn content_type(&self) -> &str {
+        &self.declared.content_type
+    }
+
+    /// The charset as declared.
+    pub fn charset(&self) -> Option<&str> {
+        self.declared.charset.as_deref()
+    }
+
+    /// The file name, decoded (RFC 2231, RFC 2047).
+    pub fn name(&self) -> Option<&str> {
+        self.declared.name.as_deref()
+    }
+
+    /// How it wants to be shown.
+    pub fn disposition(&self) -> Disposition {
+        self.declared.disposition
+    }
+
+    /// Whether [`Part::text`] gives its text.
+    pub fn is_text(&self) -> bool {
+        self.encoded.is_some() && self.declared.text.is_some()
+    }
+
+    /// Whether that text is HTML.
+    pub fn is_html(&self) -> bool {
+        self.encoded.is_some() && self.declared.text == Some(TextKind::Html)
+    }
+
+    /// Bytes after the transfer encoding is decoded; 0 for a multipart.
+    pub fn size(&self) -> u64 {
+        let Some(encoded) = &self.encoded else { return 0 };
+        if let Some(Ok(body)) = self.body.get() {
+            return body.len() as u64;
+        }
+        *self.size.get_or_init(|| transfer::decoded_length(self.declared.encoding, encoded))
+    }
+
+    /// The bytes after the transfer encoding is decoded, as well as it can be; none of a multipart. Shared with the
+    /// message where nothing is encoded.
+    pub fn body(&self) -> Result<Bytes, StoreError> {
+        let decode = || {
+            let Some(encoded) = &self.encoded else { return Ok(Bytes::new()) };
+            if self.declared.encoding == Encoding::Identity {
+                return Ok(encoded.clone());
+            }
+            let mut decoded = Accumulator::with_capacity(&self.budget, self.size());
+            transfer::decode(self.declared.encoding, encoded, &mut |bytes| decoded.push(bytes))?;
+            decoded.finish()
+        };
+        self.body.get_or_init(decode).clone()
+    }
+
+    /// The text of a text part or text attachment, in UTF-8; HTML stays HTML.
+    pub fn text(&self) -> Result<Option<Text>, StoreError> {
+        if !self.is_text() {
+            return Ok(None);
+        }
+        let decode = || charset::decode(&self.body()?, self.charset(), self.is_html(), &self.budget);
+        self.text.get_or_init(decode).clone().map(Some)
+    }
+
+    /// The text as a reader sees it: HTML without its markup.
+    pub fn visible_text(&self) -> Result<Option<Text>, StoreError> {
+        let Some(text) = self.text()? else { return Ok(None) };
+        if !self.is_html() {
+            return Ok(Some(text));
+        }
+        self.visible.get_or_init(|| html::visible_text(text.as_str(), &self.budget)).clone().map(Some)
+    }
+
+    /// What some clients show in place of the part: everything from the first line in its header section on which
+    /// clients differ. That is a line that is no field (the beginning of the body to some, skipped by others), or a
+    /// second field of a kind of which there should be one.
+    pub fn stray(&self) -> Option<Text> {
+        self.stray.as_ref().map(|bytes| Text::lossy(bytes.clone()))
+    }
+}
+
+/// Finds the parts of a whole message.
+pub(super) fn parse(whole: &Bytes, budget: &Budget, limits: &MessageLimits) -> Result<Mime, MessageFault> {
+    Ok(Mime { parts: split::split(whole, budget, limits)?, urls: OnceLock::new() })
+}

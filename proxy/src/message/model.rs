@@ -1,0 +1,295 @@
+//! The message that filters, scanners, the relay and the quarantine read.
+
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
+
+use bytes::Bytes;
+
+use crate::verdict::Edit;
+
+use super::{
+    MessageFault, MessageLimits, StoreError,
+    accumulator::Accumulator,
+    budget::Budget,
+    content::{Chunks, Content, Segment, Wire},
+    edit::{self, EditError},
+    framing::Framing,
+    header::HeaderSection,
+    header_end::{HeaderEnd, HeaderFinder},
+    mime::{self, Mime},
+    rope::Rope,
+    text::{self, TextUnit},
+    url::{self, Url, UrlList},
+};
+
+/// A message. Cheap to clone, and immutable: edits make a new one that shares the body.
+///
+/// Some methods block the thread when the message is spilled (see [`Message::is_spilled`]) or large; on a
+/// multi-threaded runtime the file IO in them lets other tasks go on, the computing does not.
+#[derive(Debug, Clone)]
+pub struct Message {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    content: Content,
+    size: u64,
+    header: HeaderSection,
+    body: Body,
+    budget: Budget,
+    limits: MessageLimits,
+    /// A message before edits that left its MIME structure as it was: what was found there holds here.
+    origin: Option<Message>,
+    contiguous: OnceLock<Result<Bytes, StoreError>>,
+    mime: OnceLock<Result<Arc<Mime>, MessageFault>>,
+    urls: OnceLock<Result<UrlList, MessageFault>>,
+    texts: OnceLock<Result<Arc<[TextUnit]>, MessageFault>>,
+}
+
+/// What follows the header section.
+#[derive(Debug, Clone)]
+struct Body {
+    /// Whether an empty line stands before it.
+    separated: bool,
+    segment: Option<Segment>,
+}
+
+/// The whole message without stuffing, in one piece.
+#[derive(Debug, Clone)]
+pub struct Contiguous(Bytes);
+
+impl Contiguous {
+    /// As shared bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl Deref for Contiguous {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Message {
+    /// A message that is in memory already, without stuffing; it is charged to no budget. Lines end in CRLF.
+    pub fn from_bytes(bytes: Bytes, limits: MessageLimits) -> Result<Self, MessageFault> {
+        let mut finder = HeaderFinder::new(Framing::Plain, limits);
+        let end = match finder.feed(&bytes) {
+            Some(found) => found?,
+            None => finder.finish(),
+        };
+        let mut rope = Rope::new(Framing::Plain);
+        if !bytes.is_empty() {
+            rope.push(bytes);
+        }
+        Self::received(Arc::new(rope), end, &Budget::unlimited(), limits)
+    }
+
+    pub(super) fn received(
+        rope: Arc<Rope>,
+        end: HeaderEnd,
+        budget: &Budget,
+        limits: MessageLimits,
+    ) -> Result<Self, MessageFault> {
+        let header = HeaderSection::new(rope.gather(end.start..end.fields, budget)?);
+        let mut content = Content::default();
+        let rope_end = rope.end();
+        let body = Body {
+            separated: end.body != end.fields || end.body != rope_end,
+            segment: (end.body != rope_end).then(|| Segment::Rope(Arc::clone(&rope), end.body..rope_end)),
+        };
+        if end.fields == end.body && end.body != rope_end {
+            // No empty line stands between header section and body: it is put there. See `header_end`.
+            content.push(Segment::Rope(Arc::clone(&rope), end.start..end.fields));
+            content.push(Segment::Plain(Bytes::from_static(b"\r\n")));
+            content.push(Segment::Rope(rope, end.body..rope_end));
+        } else {
+            content.push(Segment::Rope(rope, end.start..rope_end));
+        }
+        Ok(Self::new(content, header, body, budget, limits, None))
+    }
+
+    pub(super) fn header_only(block: Bytes, budget: &Budget, limits: MessageLimits) -> Self {
+        let mut content = Content::default();
+        content.push(Segment::Plain(block.clone()));
+        let body = Body { separated: false, segment: None };
+        Self::new(content, HeaderSection::new(block), body, budget, limits, None)
+    }
+
+    fn new(
+        content: Content,
+        header: HeaderSection,
+        body: Body,
+        budget: &Budget,
+        limits: MessageLimits,
+        origin: Option<Self>,
+    ) -> Self {
+        let inner = Inner {
+            size: content.len(),
+            content,
+            header,
+            body,
+            budget: budget.clone(),
+            limits,
+            origin,
+            contiguous: OnceLock::new(),
+            mime: OnceLock::new(),
+            urls: OnceLock::new(),
+            texts: OnceLock::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Bytes of the message, without stuffing.
+    pub fn size(&self) -> u64 {
+        self.inner.size
+    }
+
+    /// The header section.
+    pub fn headers(&self) -> &HeaderSection {
+        &self.inner.header
+    }
+
+    /// The values of all fields of that name from the top, unfolded and decoded (RFC 2047).
+    pub fn header_text(&self, name: &str) -> Vec<String> {
+        self.inner.header.texts(name).collect()
+    }
+
+    /// Where the body begins: bytes of the header section and the empty line.
+    pub fn body_offset(&self) -> u64 {
+        self.size() - self.inner.body.segment.as_ref().map_or(0, Segment::len)
+    }
+
+    /// Whether some of it is on disk, so that reading may have to wait for it.
+    pub fn is_spilled(&self) -> bool {
+        self.inner.content.is_spilled()
+    }
+
+    /// Whether it is empty or its last line ends in CRLF. Over BDAT it need not; the relay then adds one before the final dot.
+    pub fn ends_with_newline(&self) -> bool {
+        self.inner.content.ends_with_newline()
+    }
+
+    /// How it came, and so how it is best passed on: by DATA or by BDAT. What was made here counts as plain.
+    pub fn framing(&self) -> Framing {
+        self.inner.content.framing()
+    }
+
+    /// `max` bytes at `offset`, without stuffing; fewer at the end, and none past it.
+    pub fn read(&self, offset: u64, max: usize) -> Result<Bytes, StoreError> {
+        match self.inner.contiguous.get() {
+            Some(Ok(whole)) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
+                Ok(whole.slice(from..from.saturating_add(max).min(whole.len())))
+            }
+            _ => self.inner.content.read(offset, max),
+        }
+    }
+
+    /// The whole message without stuffing, in pieces of at most 512 KiB.
+    pub fn chunks(&self) -> Chunks {
+        self.inner.content.wire(Framing::Plain)
+    }
+
+    /// The message for the wire: what came in by DATA and was not edited goes out as the very chunks that came.
+    pub fn wire(&self, framing: Framing) -> Wire {
+        self.inner.content.wire(framing)
+    }
+
+    /// The whole message in one piece: shared if it came in one and without stuffing, mapped if it is in a file, else
+    /// copied, once.
+    pub fn contiguous(&self) -> Result<Contiguous, MessageFault> {
+        let whole = self.inner.contiguous.get_or_init(|| self.inner.assemble());
+        Ok(Contiguous(whole.clone()?))
+    }
+
+    /// The tree of MIME parts. Parsed once, bodies decoded on demand.
+    pub fn mime(&self) -> Result<Arc<Mime>, MessageFault> {
+        if let Some(origin) = &self.inner.origin {
+            return origin.mime();
+        }
+        let parse = || {
+            let whole = self.contiguous()?;
+            mime::parse(whole.bytes(), &self.inner.budget, &self.inner.limits).map(Arc::new)
+        };
+        self.inner.mime.get_or_init(parse).clone()
+    }
+
+    /// URLs and bare domains of header fields and text parts, each once, in order. Found once.
+    pub fn urls(&self) -> Result<Arc<[Url]>, MessageFault> {
+        let find = || {
+            let (mime, budget) = (self.mime()?, &self.inner.budget);
+            let body = mime.urls.get_or_init(|| url::of_parts(&mime, budget)).clone()?;
+            Ok(url::of_message(self.headers(), &body, budget)?)
+        };
+        self.inner.urls.get_or_init(find).clone().map(|list| list.urls)
+    }
+
+    /// The subject, and the decoded text of text parts and text attachments; HTML without its markup. Made once.
+    pub fn text_units(&self) -> Result<Arc<[TextUnit]>, MessageFault> {
+        let make = || Ok(text::units(self.headers(), &*self.mime()?)?.into());
+        self.inner.texts.get_or_init(make).clone()
+    }
+
+    /// The message with these edits, in order, all or none. Edits of the envelope are passed over.
+    pub fn edited(&self, edits: &[Edit]) -> Result<Self, EditError> {
+        let Some(change) = edit::apply(&self.inner.header, edits, &self.inner.budget)? else {
+            return Ok(self.clone());
+        };
+        let inner = &self.inner;
+        let origin = (!change.touches_mime).then(|| inner.origin.clone().unwrap_or_else(|| self.clone()));
+        let body = match change.body {
+            Some(bytes) => Body { separated: true, segment: Some(Segment::Plain(bytes)) },
+            None => inner.body.clone(),
+        };
+        let mut content = Content::default();
+        content.push(Segment::Plain(change.header.clone()));
+        if body.separated {
+            content.push(Segment::Plain(Bytes::from_static(b"\r\n")));
+        }
+        if let Some(segment) = &body.segment {
+            content.push(segment.clone());
+        }
+        let header = HeaderSection::new(change.header);
+        Ok(Self::new(content, header, body, &inner.budget, inner.limits, origin))
+    }
+}
+
+impl Inner {
+    fn assemble(&self) -> Result<Bytes, StoreError> {
+        if let [segment] = self.content.segments() {
+            match segment {
+                Segment::Plain(bytes) => return Ok(bytes.clone()),
+                Segment::Rope(rope, range) => {
+                    complete_file(rope, &self.budget)?;
+                    return rope.gather(range.clone(), &self.budget);
+                }
+            }
+        }
+        let mut copy = Accumulator::with_capacity(&self.budget, self.size);
+        for piece in self.content.wire(Framing::Plain) {
+            copy.push(&piece?)?;
+        }
+        copy.finish()
+    }
+}
+
+/// Writes the tail of a spilled message without stuffing after what is in its file: then the file is the message. Where
+/// there is no room for that, it will be copied.
+fn complete_file(rope: &Rope, budget: &Budget) -> Result<(), StoreError> {
+    let Some(file) = rope.file().filter(|_| !rope.is_stuffed()) else { return Ok(()) };
+    let missing = rope.end().wire - file.len();
+    if missing > 0
+        && let Some(permit) = budget.disk(missing)
+    {
+        file.pay(permit);
+        super::spill::blocking(|| rope.in_memory().try_for_each(|piece| file.append(piece)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! Unlinked files for message bytes beyond the memory share.
+//!
+//! A file is only ever appended to, by one writer; its charge to the disk share and its blocks go with it.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use memmap2::Mmap;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::{
+    StoreError,
+    budget::{Budget, Permit},
+};
+
+#[derive(Debug)]
+pub(super) struct SpillFile {
+    file: File,
+    length: AtomicU64,
+    permit: Mutex<Permit>,
+}
+
+impl SpillFile {
+    /// A new file, which `permit` is to pay for. Blocks.
+    pub(super) fn create(budget: &Budget, permit: Permit) -> Result<Self, StoreError> {
+        let file = match tempfile::tempfile_in(budget.spill_dir()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(budget.spill_dir())?;
+                tempfile::tempfile_in(budget.spill_dir())?
+            }
+            result => result?,
+        };
+        Ok(Self { file, length: AtomicU64::new(0), permit: Mutex::new(permit) })
+    }
+
+    /// Bytes written.
+    pub(super) fn len(&self) -> u64 {
+        self.length.load(Ordering::Acquire)
+    }
+
+    /// Takes over the charge for bytes that are about to be appended.
+    pub(super) fn pay(&self, permit: Permit) {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).merge(permit);
+    }
+
+    /// Appends at the end. Blocks. One writer at a time: the callers own the message that the file belongs to.
+    pub(super) fn append(&self, bytes: &[u8]) -> Result<(), StoreError> {
+        let end = self.len();
+        self.file.write_all_at(bytes, end)?;
+        self.length.store(end + bytes.len() as u64, Ordering::Release);
+        Ok(())
+    }
+
+    /// Appends each in turn. Blocks.
+    pub(super) fn append_all(&self, pieces: &[Bytes]) -> Result<(), StoreError> {
+        pieces.iter().try_for_each(|piece| self.append(piece))
+    }
+
+    /// Reads exactly `length` bytes at `offset`, which are known to have been written.
+    pub(super) fn read(&self, offset: u64, length: usize) -> Result<Bytes, StoreError> {
+        blocking(|| {
+            let mut buffer = vec![0; length];
+            self.file.read_exact_at(&mut buffer, offset)?;
+            Ok(Bytes::from(buffer))
+        })
+    }
+
+    /// The first `length` bytes as memory that the kernel can drop and read again.
+    pub(super) fn map(self: &Arc<Self>, length: u64) -> Result<Bytes, StoreError> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let length = usize::try_from(length).map_err(|_| StoreError::Full)?;
+        // SAFETY: the file has no name, so no other process can open, write or truncate it; we ourselves only append
+        // beyond the `length` bytes that are mapped, and never truncate. So the mapped bytes do not change.
+        let map = unsafe { memmap2::MmapOptions::new().len(length).map(&self.file) }?;
+        Ok(Bytes::from_owner(Mapped { map, _file: Arc::clone(self) }))
+    }
+}
+
+/// A mapping with the file that pays for it.
+struct Mapped {
+    map: Mmap,
+    _file: Arc<SpillFile>,
+}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+/// Runs file IO so that other tasks of a multi-threaded runtime go on meanwhile.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "spill files are read and written piece by piece, mostly in the page cache"
+)]
+pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current() {
+        Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}

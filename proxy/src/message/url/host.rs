@@ -1,0 +1,83 @@
+//! Hosts: which one a browser would go to.
+
+use url::{Host, Url};
+
+/// The host of an absolute URL with a scheme that goes to a host; userinfo, backslashes, tabs and newlines, percent
+/// encoding and the like are taken as browsers take them.
+pub(super) fn of_url(url: &str) -> Option<String> {
+    let parsed = Url::parse(url).ok()?;
+    if !matches!(parsed.scheme(), "http" | "https" | "ftp" | "ws" | "wss") {
+        return None;
+    }
+    canonical(parsed.host()?)
+}
+
+/// A bare host name.
+pub(super) fn of_name(name: &str) -> Option<String> {
+    canonical(Host::parse(name).ok()?)
+}
+
+fn canonical<T: AsRef<str>>(host: Host<T>) -> Option<String> {
+    match host {
+        Host::Domain(domain) => {
+            let domain = domain.as_ref().trim_end_matches('.');
+            (!domain.is_empty() && domain.len() <= 253).then(|| domain.to_owned())
+        }
+        Host::Ipv4(address) => Some(address.to_string()),
+        Host::Ipv6(address) => Some(address.to_string()),
+    }
+}
+
+/// Endings of file names that are no top-level domains.
+const FILE_ENDINGS: [&str; 56] = [
+    "asp", "aspx", "avi", "bak", "bat", "bmp", "bz", "cfg", "cgi", "class", "conf", "cpp", "css", "csv", "dll", "doc",
+    "docx", "eml", "exe", "gif", "gz", "htm", "html", "ico", "ics", "ini", "iso", "jar", "jpeg", "jpg", "js", "json",
+    "jsp", "log", "mp", "odt", "pdf", "php", "png", "ppt", "pptx", "rar", "rtf", "shtml", "svg", "tar", "tgz", "tiff",
+    "tmp", "txt", "wav", "xhtml", "xls", "xlsx", "xml", "yml",
+];
+
+/// Whether a name with these labels can be a domain name that somebody meant: two labels or more, and the last like a
+/// top-level domain.
+pub(super) fn is_plausible_domain(host: &str) -> bool {
+    let Some((rest, last)) = host.rsplit_once('.') else { return false };
+    let is_top_level = (2..=24).contains(&last.len()) && last.bytes().all(|byte| byte.is_ascii_alphabetic())
+        || last.starts_with("xn--");
+    let are_labels = rest.split('.').all(|label| (1..=63).contains(&label.len()));
+    is_top_level && are_labels && FILE_ENDINGS.binary_search(&last).is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endings_are_sorted() {
+        assert!(FILE_ENDINGS.is_sorted());
+    }
+
+    #[test]
+    fn hosts_as_browsers_read_them() {
+        for (url, host) in [
+            ("http://Good.example@BAD.example:80/x", Some("bad.example")),
+            ("http://good.example\\@bad.example/", Some("good.example")),
+            ("http:\\\\bad.example\\x", Some("bad.example")),
+            ("http:bad.example", Some("bad.example")),
+            ("ht\ntp://b\tad.exa\r\nmple", Some("bad.example")),
+            ("http://%62ad%2Eexample/", Some("bad.example")),
+            ("http://bad\u{3002}example", Some("bad.example")),
+            ("http://b\u{ad}ad.\u{200b}example", Some("bad.example")),
+            ("http://b\u{fc}cher.example", Some("xn--bcher-kva.example")),
+            ("http://\u{ff42}ad.example", Some("bad.example")),
+            ("http://bad.example./", Some("bad.example")),
+            ("http://3232235777/", Some("192.168.1.1")),
+            ("http://0xC0.0250.257", Some("192.168.1.1")),
+            ("http://0300.168.1.1", Some("192.168.1.1")),
+            ("http://[2001:DB8::1]:80/", Some("2001:db8::1")),
+            ("mailto:a@bad.example", None),
+            ("javascript://bad.example", None),
+            ("http://", None),
+        ] {
+            assert_eq!(of_url(url).as_deref(), host, "{url}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! URLs and bare domain names of a message: in header fields, in decoded text, and in the markup of HTML.
+//!
+//! What counts is that no link is missed which a client would make clickable or load; that some of what is found is no
+//! link does little harm. Hosts are read as browsers read them (the WHATWG URL standard, by the `url` crate).
+
+mod host;
+mod plain;
+mod markup;
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    StoreError,
+    budget::{Budget, Permit},
+    header::HeaderSection,
+    mime::Mime,
+};
+
+/// URLs taken of one message, at most.
+const URLS: usize = 10_000;
+/// Bytes of their text and hosts together, at most.
+const BYTES: usize = 1024 * 1024;
+/// Bytes kept of the text of one.
+const TEXT: usize = 2048;
+
+/// Fields that clients make links of, or that name whom a message is from.
+const FIELDS: [&str; 15] = [
+    "Subject",
+    "From",
+    "Sender",
+    "Reply-To",
+    "Return-Path",
+    "List-Unsubscribe",
+    "List-Help",
+    "List-Archive",
+    "List-Post",
+    "List-Subscribe",
+    "List-Owner",
+    "List-Id",
+    "Comments",
+    "Organization",
+    "Content-Location",
+];
+
+/// Where a URL was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UrlSource {
+    /// In a header field.
+    Header,
+    /// In text, or in the visible text of HTML.
+    Text,
+    /// In the markup of HTML.
+    Html,
+}
+
+/// A URL, or a bare domain name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// As found after decoding, at most 2048 bytes.
+    pub text: String,
+    /// Its host: lower case, percent-decoded, in A-labels; IPv4 in any notation as a dotted quad, IPv6 without brackets.
+    pub host: String,
+    /// Where it was found.
+    pub source: UrlSource,
+    /// The part it was found in; none for header fields.
+    pub part: Option<u32>,
+}
+
+/// URLs with their charge.
+#[derive(Debug, Clone)]
+pub(super) struct UrlList {
+    pub(super) urls: Arc<[Url]>,
+    _permit: Option<Arc<Permit>>,
+}
+
+impl UrlList {
+    fn new(urls: Vec<Url>, budget: &Budget) -> Result<Self, StoreError> {
+        if urls.is_empty() {
+            return Ok(Self { urls: Arc::new([]), _permit: None });
+        }
+        let bytes: usize = urls.iter().map(|url| size_of::<Url>() + url.text.len() + url.host.len()).sum();
+        let permit = budget.memory(bytes as u64).ok_or(StoreError::Full)?;
+        Ok(Self { urls: urls.into(), _permit: Some(Arc::new(permit)) })
+    }
+}
+
+/// The URLs of the header fields, and then those of the parts.
+pub(super) fn of_message(header: &HeaderSection, body: &UrlList, budget: &Budget) -> Result<UrlList, StoreError> {
+    let mut found = Found::new(UrlSource::Header, None);
+    for field in header.fields().filter(|field| FIELDS.iter().any(|name| field.is(name))) {
+        plain::find(&field.text(), &mut found);
+    }
+    if found.urls.is_empty() {
+        return Ok(body.clone());
+    }
+    for url in body.urls.iter() {
+        found.keep(url.clone());
+    }
+    UrlList::new(found.urls, budget)
+}
+
+/// The URLs of the parts.
+pub(super) fn of_parts(mime: &Mime, budget: &Budget) -> Result<UrlList, StoreError> {
+    let mut found = Found::new(UrlSource::Text, None);
+    for (index, part) in mime.indexed() {
+        found.part = Some(index);
+        if let Some(text) = part.text()?.filter(|_| part.is_html()) {
+            found.source = UrlSource::Html;
+            markup::find(text.as_str(), &mut found);
+        }
+        found.source = UrlSource::Text;
+        for text in [part.visible_text()?, part.stray()].into_iter().flatten() {
+            plain::find(text.as_str(), &mut found);
+        }
+    }
+    UrlList::new(found.urls, budget)
+}
+
+/// What was found so far, each once.
+struct Found {
+    urls: Vec<Url>,
+    known: HashSet<(String, String)>,
+    bytes: usize,
+    source: UrlSource,
+    part: Option<u32>,
+}
+
+impl Found {
+    fn new(source: UrlSource, part: Option<u32>) -> Self {
+        Self { urls: Vec::new(), known: HashSet::new(), bytes: 0, source, part }
+    }
+
+    fn is_full(&self) -> bool {
+        self.urls.len() >= URLS || self.bytes >= BYTES
+    }
+
+    fn add(&mut self, text: &str, host: String) {
+        let text = text[..text.floor_char_boundary(TEXT)].to_owned();
+        self.keep(Url { text, host, source: self.source, part: self.part });
+    }
+
+    fn keep(&mut self, url: Url) {
+        if !self.is_full() && self.known.insert((url.text.clone(), url.host.clone())) {
+            self.bytes += url.text.len() + url.host.len();
+            self.urls.push(url);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
