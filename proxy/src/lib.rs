@@ -11,3 +11,4 @@
 pub mod config;
 pub mod message;
 pub mod verdict;
+pub mod services;

@@ -1,0 +1,225 @@
+//! The rules beyond the published suites: what never passes, what is temporary, and that each check is made once.
+
+use mailweir_testkit::dkim::Signer;
+
+use super::*;
+
+const PLAIN: &str = "From: Joe <joe@example.com>\r\nTo: x@example.net\r\nSubject: hi\r\n\r\nHello.\r\n";
+
+fn signed(signer: &Signer) -> String {
+    String::from_utf8(signer.sign(PLAIN.as_bytes()).unwrap()).unwrap()
+}
+
+fn key_zone(signer: &Signer) -> Zone {
+    let (name, text) = signer.record();
+    Zone::new().txt(name, text)
+}
+
+async fn dkim(authentication: &Authentication, text: &str) -> Arc<[DkimResult]> {
+    let evaluation = authentication.evaluation(Ipv4Addr::LOCALHOST.into());
+    evaluation.dkim(&message(text)).await.unwrap()
+}
+
+async fn outcome(authentication: &Authentication, text: &str) -> (Outcome, String) {
+    let results = dkim(authentication, text).await;
+    (results[0].outcome, results[0].reason.clone())
+}
+
+#[tokio::test]
+async fn what_was_changed_after_signing_does_not_pass() {
+    let signer = Signer::generate("example.com", "s").unwrap();
+    let (_server, authentication) = serve(key_zone(&signer)).await;
+    let good = signed(&signer);
+    let results = dkim(&authentication, &good).await;
+    assert_eq!(results[0].outcome, Outcome::Pass, "{results:?}");
+    assert_eq!((results[0].domain.as_str(), results[0].selector.as_str()), ("example.com", "s"));
+    assert_eq!((results[0].algorithm.as_str(), results[0].signature.len()), ("ed25519-sha256", 8));
+    assert_eq!(outcome(&authentication, &good.replace("Hello", "Hullo")).await.0, Outcome::Fail);
+    assert_eq!(outcome(&authentication, &good.replace("Subject: hi", "Subject: ho")).await.0, Outcome::Fail);
+    assert_eq!(outcome(&authentication, &format!("Subject: ho\r\n{good}")).await.0, Outcome::Policy);
+    assert_eq!(outcome(&authentication, &format!("{good}appended\r\n")).await.0, Outcome::Fail);
+}
+
+#[tokio::test]
+async fn a_length_never_covers_what_was_appended() {
+    let signer = Signer::generate("example.com", "s").unwrap().with_length();
+    let (_server, authentication) = serve(key_zone(&signer)).await;
+    let good = signed(&signer);
+    assert!(good.contains("l=8;"), "{good}");
+    assert_eq!(outcome(&authentication, &good).await.0, Outcome::Pass);
+    assert_eq!(outcome(&authentication, &format!("{good}appended\r\n")).await.0, Outcome::Policy);
+    let zero = good.replace("l=8;", "l=0;");
+    assert_eq!(outcome(&authentication, &zero).await.0, Outcome::Policy);
+    let longer = good.replace("l=8;", "l=9;");
+    assert_eq!(outcome(&authentication, &longer).await.0, Outcome::PermError);
+}
+
+#[tokio::test]
+async fn weak_and_malformed_signatures_do_not_pass() {
+    let signer = Signer::generate("example.com", "s").unwrap();
+    // The modulus of 512 bits.
+    let short = "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBALVnr2JXoZr1zqwbLuGXBiGjFyHqqh8f0Hs3W2B3bF2pQeDQ7UYd4r2xT1C9mR8T0QkdHPyZ8XQ0mB8J2gq9pQkCAwEAAQ==";
+    let zone = key_zone(&signer)
+        .txt("short._domainkey.example.com", &format!("v=DKIM1; p={short}"))
+        .servfail("broken._domainkey.example.com")
+        .silent("slow._domainkey.example.com");
+    let (_server, authentication) = serve(zone).await;
+    let good = signed(&signer);
+    for (from, to, expected) in [
+        ("a=ed25519-sha256", "a=rsa-sha1", Outcome::Policy),
+        ("a=ed25519-sha256; s=s;", "a=rsa-sha256; s=short;", Outcome::Policy),
+        ("a=ed25519-sha256", "a=rsa-sha256", Outcome::PermError),
+        ("a=ed25519-sha256", "a=none", Outcome::PermError),
+        ("s=s;", "s=absent;", Outcome::PermError),
+        ("s=s;", "s=broken;", Outcome::TempError),
+        ("s=s;", "s=slow;", Outcome::TempError),
+        ("v=1;", "v=2;", Outcome::PermError),
+        ("v=1;", "v=1; v=1;", Outcome::PermError),
+        ("v=1;", "", Outcome::PermError),
+        ("v=1;", "v=1; x=1;", Outcome::PermError),
+        ("v=1;", "v=1; i=@example.net;", Outcome::PermError),
+        ("d=example.com;", "d=exa mple.com;", Outcome::PermError),
+    ] {
+        assert!(good.contains(from), "{good}");
+        let (found, reason) = outcome(&authentication, &good.replacen(from, to, 1)).await;
+        assert_eq!(found, expected, "{to}: {reason}");
+    }
+    let hostile =
+        "DKIM-Signature: v=1; a=\u{1b}[2J; d=a\u{7}b\0.com; s=x\r\n y; b=(\"<>; h=from\r\n".to_owned() + PLAIN;
+    for result in &*dkim(&authentication, &hostile).await {
+        for text in [&result.domain, &result.selector, &result.algorithm, &result.signature, &result.reason] {
+            assert!(!text.chars().any(char::is_control), "{result:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_signatures_cost_no_more_than_ten() {
+    let signer = Signer::generate("example.com", "s").unwrap();
+    let (server, authentication) = serve(key_zone(&signer)).await;
+    let good = signed(&signer);
+    let end = good.find("From: Joe").unwrap();
+    let many: String = (0..100).map(|index| good[..end].replace("s=s;", &format!("s=s{index};"))).collect();
+    assert_eq!(dkim(&authentication, &(many + &good[end..])).await.len(), 10);
+    assert!(server.queries() <= 10, "{}", server.queries());
+}
+
+struct Mail<'a> {
+    zone: Zone,
+    sender: &'a str,
+    text: &'a str,
+}
+
+async fn dmarc(mail: Mail<'_>) -> DmarcResult {
+    let (_server, authentication) = serve(mail.zone).await;
+    let evaluation = authentication.evaluation([192, 0, 2, 1].into());
+    evaluation.helo("mail.example.com");
+    evaluation.mail(mail.sender);
+    let message = message(mail.text);
+    evaluation.received(&message);
+    DmarcResult::clone(&*evaluation.dmarc(&message).await.unwrap())
+}
+
+fn policy_zone(record: &str) -> Zone {
+    Zone::new().txt("_dmarc.example.com", record).a("example.com", [192, 0, 2, 7]).a("real.example.com", [192, 0, 2, 7])
+}
+
+#[tokio::test]
+async fn the_policy_is_the_one_for_this_domain() {
+    for (record, from, expected) in [
+        ("v=DMARC1; p=reject", "example.com", Some(DmarcPolicy::Reject)),
+        ("v=DMARC1; p=reject; t=y", "example.com", Some(DmarcPolicy::Quarantine)),
+        ("v=DMARC1; p=quarantine; t=y", "example.com", Some(DmarcPolicy::None)),
+        ("v=DMARC1; p=reject; pct=0", "example.com", Some(DmarcPolicy::Quarantine)),
+        ("v=DMARC1; p=reject; pct=0; t=n", "example.com", Some(DmarcPolicy::Reject)),
+        ("v=DMARC1; p=reject; sp=none", "example.com", Some(DmarcPolicy::Reject)),
+        ("v=DMARC1; p=reject; sp=none", "real.example.com", Some(DmarcPolicy::None)),
+        ("v=DMARC1; p=none; np=reject", "real.example.com", Some(DmarcPolicy::None)),
+        ("v=DMARC1; p=none; np=reject", "fake.example.com", Some(DmarcPolicy::Reject)),
+        ("v=DMARC1; p=none; sp=quarantine", "fake.example.com", Some(DmarcPolicy::Quarantine)),
+        ("v=DMARC1; p=nonsense; rua=mailto:a@example.com", "example.com", Some(DmarcPolicy::None)),
+        ("v=DMARC1; p=nonsense", "example.com", None),
+        ("v=DMARC2; p=reject", "example.com", None),
+        ("p=reject; v=DMARC1", "example.com", None),
+    ] {
+        let text = format!("From: a@{from}\r\n\r\nx\r\n");
+        let result = dmarc(Mail { zone: policy_zone(record), sender: "a@elsewhere.example", text: &text }).await;
+        match expected {
+            Some(policy) => assert_eq!((result.outcome, result.policy), (Outcome::Fail, policy), "{record} {from}"),
+            None => assert_eq!(result.outcome, Outcome::None, "{record} {from}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn spf_and_dkim_count_when_they_are_aligned() {
+    let signer = Signer::generate("example.com", "s").unwrap();
+    let signed = signed(&signer);
+    let zone = || policy_zone("v=DMARC1; p=reject").txt("bounce.example.com", "v=spf1 ip4:192.0.2.1 -all");
+    let by_spf = dmarc(Mail { zone: zone(), sender: "a@bounce.example.com", text: PLAIN }).await;
+    assert!(by_spf.outcome == Outcome::Pass && by_spf.spf_aligned && !by_spf.dkim_aligned, "{by_spf:?}");
+    let by_dkim = dmarc(Mail { zone: zone().merged(key_zone(&signer)), sender: "a@example.org", text: &signed }).await;
+    assert!(by_dkim.outcome == Outcome::Pass && !by_dkim.spf_aligned && by_dkim.dkim_aligned, "{by_dkim:?}");
+    let null = zone().txt("mail.example.com", "v=spf1 ip4:192.0.2.1 -all");
+    assert_eq!(dmarc(Mail { zone: null, sender: "", text: PLAIN }).await.outcome, Outcome::Pass);
+    let (name, _) = signer.record();
+    let undecided = dmarc(Mail { zone: zone().servfail(name), sender: "a@example.org", text: &signed }).await;
+    assert_eq!(undecided.outcome, Outcome::TempError);
+    let broken = Zone::new().servfail("_dmarc.example.com");
+    assert_eq!(dmarc(Mail { zone: broken, sender: "", text: PLAIN }).await.outcome, Outcome::TempError);
+}
+
+#[tokio::test]
+async fn several_authors_get_the_strictest_result() {
+    let zone = || policy_zone("v=DMARC1; p=reject").txt("bounce.example.org", "v=spf1 ip4:192.0.2.1 -all");
+    let text = "From: a@example.org, b@example.com\r\n\r\nx\r\n";
+    let result = dmarc(Mail { zone: zone(), sender: "a@bounce.example.org", text }).await;
+    assert_eq!((result.outcome, result.from_domain.as_str()), (Outcome::Fail, "example.com"));
+    let text = "From: a@example.org\r\nFrom: b@example.com\r\n\r\nx\r\n";
+    let result = dmarc(Mail { zone: zone(), sender: "a@bounce.example.org", text }).await;
+    assert_eq!((result.outcome, result.reason.as_str()), (Outcome::PermError, "2 From fields"));
+}
+
+#[tokio::test]
+async fn the_client_is_named_when_its_name_leads_back() {
+    let reverse = "1.2.0.192.in-addr.arpa";
+    for (zone, expected) in [
+        (Zone::new().ptr(reverse, "mail.example.com").a("mail.example.com", [192, 0, 2, 1]), Outcome::Pass),
+        (Zone::new().ptr(reverse, "mail.example.com").a("mail.example.com", [192, 0, 2, 2]), Outcome::Fail),
+        (Zone::new().ptr(reverse, "mail.example.com").servfail("mail.example.com"), Outcome::TempError),
+        (Zone::new().silent(reverse), Outcome::TempError),
+        (Zone::new(), Outcome::PermError),
+    ] {
+        let (_server, authentication) = serve(zone).await;
+        let result = authentication.evaluation("::ffff:192.0.2.1".parse().unwrap()).iprev().await;
+        assert_eq!(result.outcome, expected);
+        assert_eq!(result.name.is_some(), expected == Outcome::Pass);
+    }
+}
+
+#[tokio::test]
+async fn each_check_is_made_once_and_of_the_message_as_received() {
+    let signer = Signer::generate("example.com", "s").unwrap();
+    let (server, authentication) = serve(key_zone(&signer)).await;
+    let received = message(signed(&signer));
+    let edited = message(signed(&signer).replace("Hello", "Edited"));
+    let evaluation = authentication.evaluation([192, 0, 2, 1].into());
+    assert_eq!(evaluation.spf(Identity::MailFrom).await.outcome, Outcome::None);
+    evaluation.helo("mail.example.com");
+    evaluation.mail("joe@example.com");
+    let mut hasher = evaluation.hasher(received.headers()).unwrap();
+    hasher.update(b"Hel");
+    hasher.update(b"lo.\r\n");
+    evaluation.hashed(hasher.finish());
+    evaluation.received(&received);
+    let (first, second) = tokio::join!(evaluation.dkim(&edited), evaluation.dkim(&received));
+    assert_eq!(first.unwrap()[0].outcome, Outcome::Pass);
+    assert_eq!(second.unwrap()[0].outcome, Outcome::Pass);
+    evaluation.dmarc(&edited).await.unwrap();
+    let asked = server.queries();
+    evaluation.dmarc(&edited).await.unwrap();
+    evaluation.spf(Identity::MailFrom).await;
+    evaluation.arc(&edited).await.unwrap();
+    assert_eq!(server.queries(), asked);
+    assert!(authentication.evaluation([192, 0, 2, 1].into()).hasher(message(PLAIN).headers()).is_none());
+}
