@@ -11,4 +11,5 @@
 pub mod config;
 pub mod message;
 pub mod verdict;
+pub mod host;
 pub mod services;

@@ -1,0 +1,140 @@
+//! Compiled components on disk, so that a start or a reload does not compile them again.
+//!
+//! A compiled artifact is machine code: whoever can write it can run what they like. So a file is used only when it
+//! belongs to us, nobody else can write or read it, and its content has the digest that it was written with. Whatever
+//! is wrong with one, it is compiled and written anew.
+
+use std::fs::{DirBuilder, File};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::engine::build_id;
+
+/// Bytes of the digest that a file begins with.
+const DIGEST: usize = 32;
+/// A file larger than this is not ours.
+const SIZE_LIMIT: u64 = 512 << 20;
+/// `open(2)`: do not follow a symbolic link in the last component. The same number on all Linux targets we build for.
+#[cfg(target_os = "linux")]
+const NO_FOLLOW: i32 = if cfg!(any(target_arch = "aarch64", target_arch = "arm")) { 0o100_000 } else { 0o400_000 };
+#[cfg(not(target_os = "linux"))]
+const NO_FOLLOW: i32 = 0;
+
+/// A folder of compiled components.
+pub(super) struct Cache {
+    directory: PathBuf,
+    /// The user we run as.
+    owner: u32,
+}
+
+/// Names one artifact: the component, and all that its compilation depends on.
+#[derive(PartialEq, Eq)]
+pub(super) struct Key(String);
+
+impl Cache {
+    /// Opens the folder, and makes it if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made or written to.
+    pub(super) fn open(directory: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        // Tells both that we may write here and as whom.
+        let owner = tempfile::tempfile_in(directory)?.metadata()?.uid();
+        Ok(Self { directory: directory.to_owned(), owner })
+    }
+
+    /// The component of this key, if a good artifact of it is there.
+    pub(super) fn load(&self, engine: &Engine, key: &Key) -> Option<Component> {
+        let path = self.path(key);
+        let artifact = match self.read(&path) {
+            Ok(artifact) => artifact,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a compiled plugin is not trusted and made anew");
+                return None;
+            }
+        };
+        // SAFETY: deserialize must be given what `Component::serialize` made, unchanged. The file is ours alone, has
+        // the digest that it was written with, and its name holds the build and the settings that it was made with,
+        // which the engine checks once more.
+        let component = unsafe { Component::deserialize(engine, &artifact) };
+        component
+            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "a compiled plugin is made anew"))
+            .ok()
+    }
+
+    /// Keeps a compiled component, if that can be done: nothing but time depends on it.
+    pub(super) fn store(&self, key: &Key, component: &Component) {
+        let path = self.path(key);
+        let stored = component.serialize().map_err(io::Error::other).and_then(|artifact| self.write(&path, &artifact));
+        if let Err(error) = stored {
+            tracing::warn!(path = %path.display(), %error, "a compiled plugin could not be kept");
+        }
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.directory.join(format!("{}.cwasm", key.0))
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = File::options().read(true).custom_flags(NO_FOLLOW).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.uid() != self.owner || metadata.mode() & 0o777 != 0o600 {
+            return Err(io::Error::other("not a file of ours with mode 0600"));
+        }
+        let mut content = Vec::new();
+        file.take(SIZE_LIMIT).read_to_end(&mut content)?;
+        if content.len() < DIGEST {
+            return Err(io::Error::other("cut short"));
+        }
+        let artifact = content.split_off(DIGEST);
+        if Sha256::digest(&artifact).as_slice() != content {
+            return Err(io::Error::other("damaged"));
+        }
+        Ok(artifact)
+    }
+
+    /// Written under another name and then renamed, so that nobody sees half a file.
+    fn write(&self, path: &Path, artifact: &[u8]) -> io::Result<()> {
+        // Made with mode 0600.
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(&Sha256::digest(artifact))?;
+        file.write_all(artifact)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+impl Key {
+    /// The key of a component for this engine.
+    pub(super) fn new(engine: &Engine, component: &[u8]) -> Self {
+        let mut hasher = KeyHasher(Sha256::new());
+        build_id().hash(&mut hasher);
+        std::env::consts::ARCH.hash(&mut hasher);
+        std::env::consts::OS.hash(&mut hasher);
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Sha256::digest(component).as_slice().hash(&mut hasher);
+        Self(hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// Collects what is hashed in a digest that is the same in every run.
+struct KeyHasher(Sha256);
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,118 @@
+//! What one sandbox may hold and do: linear memory, host calls, log lines.
+
+use wasmtime::ResourceLimiter;
+
+use super::engine::TABLE_ELEMENTS;
+use super::failure::HostFault;
+
+/// Log lines of one transaction.
+const LOG_LINES: u32 = 100;
+
+/// Limits of one sandbox, with what is used of them.
+pub(super) struct Limits {
+    memory: usize,
+    memory_limit: usize,
+    memory_denied: bool,
+    host_calls: u64,
+    host_calls_limit: u64,
+    log_lines: u32,
+    bytes: u64,
+}
+
+impl Limits {
+    /// `memory` in bytes, `host_calls` for the whole transaction.
+    pub(super) fn new(memory: u64, host_calls: u64) -> Self {
+        Self {
+            memory: 0,
+            memory_limit: usize::try_from(memory).unwrap_or(usize::MAX),
+            memory_denied: false,
+            host_calls: 0,
+            host_calls_limit: host_calls,
+            log_lines: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Counts a host call.
+    ///
+    /// # Errors
+    ///
+    /// When it is one too many.
+    pub(super) fn host_call(&mut self) -> Result<(), HostFault> {
+        self.host_calls += 1;
+        if self.host_calls > self.host_calls_limit {
+            return Err(HostFault::HostCalls(self.host_calls_limit));
+        }
+        Ok(())
+    }
+
+    /// Whether one more log line may be written.
+    pub(super) fn log_line(&mut self) -> bool {
+        self.log_lines = self.log_lines.saturating_add(1);
+        self.log_lines <= LOG_LINES
+    }
+
+    /// Counts bytes that are handed to the filter.
+    pub(super) fn hand_over(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
+
+    /// Whether the filter ever asked for more memory than it may have.
+    pub(super) fn memory_denied(&self) -> bool {
+        self.memory_denied
+    }
+
+    /// The most memory it may have, in bytes.
+    pub(super) fn memory_limit(&self) -> usize {
+        self.memory_limit
+    }
+
+    /// Host calls so far.
+    pub(super) fn host_calls(&self) -> u64 {
+        self.host_calls
+    }
+
+    /// Bytes handed to the filter so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl ResourceLimiter for Limits {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let memory = self.memory.saturating_sub(current).saturating_add(desired);
+        if memory > self.memory_limit {
+            self.memory_denied = true;
+            return Ok(false);
+        }
+        self.memory = memory;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_limited_over_all_linear_memories() {
+        let mut limits = Limits::new(100, 0);
+        assert!(limits.memory_growing(0, 60, None).unwrap());
+        assert!(limits.memory_growing(0, 40, None).unwrap());
+        assert!(!limits.memory_denied());
+        assert!(!limits.memory_growing(40, 41, None).unwrap());
+        assert!(limits.memory_denied());
+    }
+
+    #[test]
+    fn host_calls_and_log_lines_are_limited() {
+        let mut limits = Limits::new(0, 2);
+        assert!(limits.host_call().is_ok() && limits.host_call().is_ok());
+        assert!(matches!(limits.host_call(), Err(HostFault::HostCalls(2))));
+        assert_eq!((0..1000).filter(|_| limits.log_line()).count(), 100);
+    }
+}

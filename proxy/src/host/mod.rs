@@ -1,0 +1,147 @@
+//! The Wasm host: runs filters, each in a sandbox of its own.
+//!
+//! A [`Host`] is made once in a process. It [loads](Host::load) each configured plugin into a [`Plugin`]: compiled
+//! (or taken from the cache of compiled artifacts), its imports checked against what the configuration grants, and
+//! its `configure` called once. For a transaction a plugin makes a [`Sandbox`], which serves that one transaction and
+//! is thrown away.
+//!
+//! What a filter returns is checked here and leaves as [`crate::verdict`] types; what goes wrong in one leaves as a
+//! [`Failure`] with its cause. What a decision or a failure leads to is the chain's business, not this module's.
+
+mod options;
+mod plugin;
+mod load;
+mod sandbox;
+mod facts;
+mod failure;
+mod output;
+mod context;
+mod meter;
+mod limits;
+mod interfaces;
+mod resources;
+mod bindings;
+mod engine;
+mod ticker;
+mod cache;
+mod counters;
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use wasmtime::Engine;
+
+pub use bindings::mailweir::filter::types::{BodyMode, Phases, Plan};
+pub use counters::Snapshot;
+pub use facts::{MailView, TlsFacts, TransactionFacts};
+pub use failure::{Cause, Failure};
+pub use load::LoadError;
+pub use options::{Options, Services};
+pub use plugin::Plugin;
+pub use sandbox::{Cost, Sandbox};
+
+use crate::config;
+use cache::Cache;
+use counters::Counters;
+use ticker::Ticker;
+
+/// The host could not be set up: the operator's or the machine's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The engine refused its settings, or could not reserve its address space.
+    #[error("setting up the WebAssembly engine: {0}")]
+    Engine(String),
+    /// The thread that counts time for filters did not start.
+    #[error("starting the tick thread: {0}")]
+    Ticker(#[source] std::io::Error),
+}
+
+/// The engine and what all plugins share. Cheap to clone; its tick thread ends with the last clone, plugin and sandbox.
+#[derive(Clone)]
+pub struct Host {
+    shared: Arc<Shared>,
+    services: Services,
+}
+
+/// What plugins and sandboxes need of their host.
+struct Shared {
+    engine: Engine,
+    options: Options,
+    cache: Option<Cache>,
+    /// One permit for each sandbox that the pooling allocator has room for.
+    slots: Arc<Semaphore>,
+    counters: Arc<Counters>,
+    ticker: Ticker,
+}
+
+impl Host {
+    /// A host with the usual options.
+    ///
+    /// # Errors
+    ///
+    /// When the engine or its tick thread cannot be had. A cache folder that cannot be used is no error: it is
+    /// logged, and plugins are compiled at each start.
+    pub fn new(server: &config::Server, services: Services) -> Result<Self, HostError> {
+        Self::with_options(server, services, Options::default())
+    }
+
+    /// A host with these options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::new`].
+    pub fn with_options(server: &config::Server, services: Services, options: Options) -> Result<Self, HostError> {
+        Self::succeeding(None, server, services, options)
+    }
+
+    /// A host in the place of a previous one, whose counters go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::new`].
+    pub fn succeeding(
+        previous: Option<&Self>,
+        server: &config::Server,
+        services: Services,
+        options: Options,
+    ) -> Result<Self, HostError> {
+        let (engine, slots) = engine::build(options)?;
+        let counters = previous.map(|old| Arc::clone(&old.shared.counters)).unwrap_or_default();
+        let ticker = Ticker::start(engine.clone(), Arc::clone(&counters)).map_err(HostError::Ticker)?;
+        let directory = server.state_dir.join("cache");
+        let cache = Cache::open(&directory)
+            .inspect_err(|error| {
+                tracing::warn!(directory = %directory.display(), %error, "compiled plugins are not cached");
+            })
+            .ok();
+        let slots = Arc::new(Semaphore::new(slots));
+        let shared = Arc::new(Shared { engine, options, cache, slots, counters, ticker });
+        Ok(Self { shared, services })
+    }
+
+    /// The same host, its room for sandboxes and its counters included, with other services for the plugins that it
+    /// loads from now on: what a reload needs.
+    #[must_use]
+    pub fn with_services(&self, services: Services) -> Self {
+        Self { shared: Arc::clone(&self.shared), services }
+    }
+
+    /// Loads the plugin that the configuration calls `name`.
+    ///
+    /// # Errors
+    ///
+    /// When the file is no filter, wants what is not granted, or refuses its configuration.
+    pub async fn load(&self, name: &str, plugin: &config::Plugin) -> Result<Plugin, LoadError> {
+        load::load(Arc::clone(&self.shared), &self.services, name, plugin).await
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Snapshot {
+        self.shared.counters.snapshot()
+    }
+
+    /// The events that each plugin counted, by plugin and event.
+    pub fn events(&self) -> Vec<(String, String, u64)> {
+        self.shared.counters.events()
+    }
+}

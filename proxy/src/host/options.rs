@@ -1,0 +1,26 @@
+//! What a host is made with.
+
+use crate::services::antivirus::Clamd;
+use crate::services::dns::Dns;
+use crate::services::state::StateStore;
+
+/// How the engine is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Count fuel, so that a filter's cost comes out the same at every run. Slows filters down: for replay.
+    pub fuel: bool,
+    /// Sandboxes alive at once, at most; None: as many as the machine has room for, up to 8192. Each takes 4 GiB of
+    /// address space, not of memory.
+    pub slots: Option<u32>,
+}
+
+/// The native services behind the interfaces that need a grant.
+#[derive(Clone)]
+pub struct Services {
+    /// For `dns`.
+    pub dns: Option<Dns>,
+    /// For `antivirus`.
+    pub clamd: Option<Clamd>,
+    /// For `state`.
+    pub state: StateStore,
+}

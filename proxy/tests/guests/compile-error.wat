@@ -1,0 +1,11 @@
+;; Compiles a pattern that is none, and hands on the error.
+(import "mailweir:filter/scan@0.1.0" "[static]pattern-set.compile" (func $compile (param i32 i32 i32 i32)))
+(data (i32.const 0) "(unclosed")
+(func $configure (param i32 i32) (result i32)
+  (i32.store (i32.const 256) (i32.const 0))
+  (i32.store (i32.const 260) (i32.const 9))
+  (call $compile (i32.const 256) (i32.const 1) (i32.const 1) (i32.const 512))
+  (i32.store8 (i32.const 1024) (i32.const 1))
+  (i32.store (i32.const 1032) (i32.load (i32.const 516)))
+  (i32.store (i32.const 1036) (i32.load (i32.const 520)))
+  (i32.const 1024))

@@ -1,0 +1,11 @@
+;; Removes a field that does not exist: the four billionth Subject.
+;; phases: end-of-message
+;; edits
+(data (i32.const 0) "Subject")
+(func $on-end (param $self i32) (param $mail i32) (result i32)
+  (call $drop-mail (local.get $mail))
+  (i32.store8 (i32.const 1536) (i32.const 2))
+  (i32.store (i32.const 1540) (i32.const 0))
+  (i32.store (i32.const 1544) (i32.const 7))
+  (i32.store (i32.const 1548) (i32.const -1))
+  (call $edit))

@@ -1,0 +1,2 @@
+;; A component, but not a filter.
+(component)

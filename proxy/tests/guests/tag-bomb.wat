@@ -1,0 +1,20 @@
+;; Ten thousand tags whose values are all the same megabyte: 10 GB, were they copied.
+;; phases: mail
+(func $on-mail (param i32 i32 i32) (result i32)
+  (local $left i32)
+  (local $tag i32)
+  (drop (memory.grow (i32.const 30)))
+  (memory.fill (i32.const 4096) (i32.const 120) (i32.const 1048576))
+  (local.set $tag (i32.const 1052672))
+  (local.set $left (i32.const 10000))
+  (loop $again
+    (i32.store (local.get $tag) (i32.const 4096))
+    (i32.store offset=4 (local.get $tag) (i32.const 1))
+    (i32.store offset=8 (local.get $tag) (i32.const 4096))
+    (i32.store offset=12 (local.get $tag) (i32.const 1048576))
+    (local.set $tag (i32.add (local.get $tag) (i32.const 16)))
+    (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+  (drop (call $pass))
+  (i32.store (i32.const 1064) (i32.const 1052672))
+  (i32.store (i32.const 1068) (i32.const 10000))
+  (i32.const 1024))

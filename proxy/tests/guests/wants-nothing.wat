@@ -1,0 +1,1 @@
+;; Asks for no phase at all.
