@@ -13,3 +13,4 @@ pub mod message;
 pub mod verdict;
 pub mod host;
 pub mod services;
+pub mod upstream;

@@ -1,0 +1,82 @@
+//! How many connections a route may have.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+/// The connections that a route may have in use. Idle ones need no slot: they give way, see [`Slots::excess`].
+pub(super) struct Slots {
+    /// `None`: no limit.
+    limited: Option<(Arc<Semaphore>, usize)>,
+}
+
+/// The right to use one connection. Its end lets the next one have it, in the order in which they came.
+#[derive(Debug)]
+pub(super) struct Slot {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Slots {
+    /// So many, or for 0 as many as anyone likes.
+    pub(super) fn new(limit: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self { limited: (limit > 0).then(|| (Arc::new(Semaphore::new(limit)), limit)) }
+    }
+
+    /// A slot at once, or `None`.
+    pub(super) fn try_take(&self) -> Option<Slot> {
+        let Some((semaphore, _)) = &self.limited else { return Some(Slot { _permit: None }) };
+        Arc::clone(semaphore).try_acquire_owned().ok().map(|permit| Slot { _permit: Some(permit) })
+    }
+
+    /// A slot, if one comes free within `patience`.
+    pub(super) async fn take(&self, patience: Duration) -> Option<Slot> {
+        if let Some(slot) = self.try_take() {
+            return Some(slot);
+        }
+        let (semaphore, _) = self.limited.as_ref()?;
+        let permit = timeout(patience, Arc::clone(semaphore).acquire_owned()).await.ok()?.ok()?;
+        Some(Slot { _permit: Some(permit) })
+    }
+
+    /// How many of so many idle connections have to be closed before whoever has taken a slot may open one.
+    ///
+    /// A connection that goes idle is counted as such before its slot is free, so for a moment it counts twice, and
+    /// never not at all.
+    pub(super) fn excess(&self, idle: usize) -> usize {
+        let Some((semaphore, limit)) = &self.limited else { return 0 };
+        (limit - semaphore.available_permits() + idle).saturating_sub(*limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_is_waited_for() {
+        let slots = Slots::new(2);
+        let (one, two) = (slots.try_take().unwrap(), slots.try_take().unwrap());
+        assert!(slots.take(Duration::from_secs(1)).await.is_none());
+        let waiting = slots.take(Duration::from_secs(1));
+        let freeing = async {
+            tokio::time::sleep(Duration::from_millis(900)).await;
+            drop(one);
+        };
+        let (three, ()) = tokio::join!(waiting, freeing);
+        assert!(three.is_some());
+        drop((two, three));
+        assert_eq!(slots.excess(2), 0);
+        let _one = slots.try_take();
+        assert_eq!((slots.excess(0), slots.excess(1), slots.excess(2), slots.excess(3)), (0, 0, 1, 2));
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let slots = Slots::new(0);
+        let taken: Vec<_> = (0..10_000).map(|_| slots.try_take().unwrap()).collect();
+        assert_eq!((taken.len(), slots.excess(10_000)), (10_000, 0));
+    }
+}
