@@ -14,3 +14,4 @@ pub mod verdict;
 pub mod host;
 pub mod services;
 pub mod upstream;
+pub mod logging;
