@@ -14,4 +14,5 @@ pub mod verdict;
 pub mod host;
 pub mod services;
 pub mod upstream;
+pub mod admin;
 pub mod logging;

@@ -1,0 +1,179 @@
+//! Connections and messages of a listener.
+
+use std::sync::Arc;
+
+use super::primitive::{Counter, Gauge};
+use super::text::Page;
+
+/// What a listener counts.
+#[derive(Debug, Default)]
+pub struct ListenerMetrics {
+    connections: Counter,
+    active: Gauge,
+    refused: [Counter; Refusal::ALL.len()],
+    messages: [Counter; MessageOutcome::ALL.len()],
+    bytes: Counter,
+    tls: [Counter; TlsOutcome::ALL.len()],
+}
+
+/// An open connection; it counts as active until dropped.
+#[derive(Debug)]
+pub struct Connection(Arc<ListenerMetrics>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.active.decrement();
+    }
+}
+
+/// Why a connection was turned away before its first command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `limits.connections`
+    Connections,
+    /// `limits.connections_per_ip`
+    ConnectionsPerIp,
+    /// No PROXY protocol header where one is required, a broken one, or a peer that is not believed.
+    ProxyProtocol,
+    /// The process drains.
+    Draining,
+}
+
+impl Refusal {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Connections, "connections"),
+        (Self::ConnectionsPerIp, "connections_per_ip"),
+        (Self::ProxyProtocol, "proxy_protocol"),
+        (Self::Draining, "draining"),
+    ];
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageOutcome {
+    /// The upstream has it.
+    Delivered,
+    /// 5xx, by a filter or by us.
+    Rejected,
+    /// 4xx, by a filter or by us.
+    TempFailed,
+    /// 250, and dropped.
+    Discarded,
+    /// 250, and kept in the quarantine.
+    Quarantined,
+    /// The upstream's 4xx or 5xx was handed on.
+    UpstreamRefused,
+    /// The client left in the middle.
+    Aborted,
+}
+
+impl MessageOutcome {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Delivered, "deliver"),
+        (Self::Rejected, "reject"),
+        (Self::TempFailed, "tempfail"),
+        (Self::Discarded, "discard"),
+        (Self::Quarantined, "quarantine"),
+        (Self::UpstreamRefused, "upstream_refused"),
+        (Self::Aborted, "aborted"),
+    ];
+
+    /// The label's value, which is the word in the message's log line too.
+    pub fn as_str(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
+/// How a TLS handshake with a client ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsOutcome {
+    /// A new session.
+    Established,
+    /// A resumed one.
+    Resumed,
+    /// It failed.
+    Failed,
+}
+
+impl TlsOutcome {
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Established, "established"), (Self::Resumed, "resumed"), (Self::Failed, "failed")];
+}
+
+impl ListenerMetrics {
+    /// A connection was accepted.
+    pub fn connection(self: &Arc<Self>) -> Connection {
+        self.connections.add(1);
+        self.active.increment();
+        Connection(Arc::clone(self))
+    }
+
+    /// A connection was turned away.
+    pub fn refused(&self, refusal: Refusal) {
+        self.refused[refusal as usize].add(1);
+    }
+
+    /// A message ended, having brought this many bytes.
+    pub fn message(&self, outcome: MessageOutcome, bytes: u64) {
+        self.messages[outcome as usize].add(1);
+        self.bytes.add(bytes);
+    }
+
+    /// A TLS handshake ended.
+    pub fn tls(&self, outcome: TlsOutcome) {
+        self.tls[outcome as usize].add(1);
+    }
+
+    /// Connections open now.
+    pub fn active(&self) -> u64 {
+        self.active.value()
+    }
+}
+
+pub(super) fn encode(page: &mut Page, listeners: &[(String, Arc<ListenerMetrics>)]) {
+    page.family("mailweir_connections_total", "counter", "Connections accepted.");
+    for (name, metrics) in listeners {
+        page.sample("mailweir_connections_total", &[("listener", name)], metrics.connections.value());
+    }
+    page.family("mailweir_connections", "gauge", "Connections open.");
+    for (name, metrics) in listeners {
+        page.sample("mailweir_connections", &[("listener", name)], metrics.active.value());
+    }
+    page.family("mailweir_connections_refused_total", "counter", "Connections turned away.");
+    for (name, metrics) in listeners {
+        for (refusal, reason) in Refusal::ALL {
+            let count = metrics.refused[refusal as usize].value();
+            page.sample("mailweir_connections_refused_total", &[("listener", name), ("reason", reason)], count);
+        }
+    }
+    page.family("mailweir_messages_total", "counter", "Messages, by what became of them.");
+    for (name, metrics) in listeners {
+        for (outcome, verdict) in MessageOutcome::ALL {
+            let count = metrics.messages[outcome as usize].value();
+            page.sample("mailweir_messages_total", &[("listener", name), ("verdict", verdict)], count);
+        }
+    }
+    page.family("mailweir_message_bytes_total", "counter", "Bytes of messages received.");
+    for (name, metrics) in listeners {
+        page.sample("mailweir_message_bytes_total", &[("listener", name)], metrics.bytes.value());
+    }
+    page.family("mailweir_tls_handshakes_total", "counter", "TLS handshakes with clients.");
+    for (name, metrics) in listeners {
+        for (outcome, result) in TlsOutcome::ALL {
+            let count = metrics.tls[outcome as usize].value();
+            page.sample("mailweir_tls_handshakes_total", &[("listener", name), ("result", result)], count);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_stand_at_their_variant() {
+        assert!(Refusal::ALL.iter().enumerate().all(|(index, (variant, _))| *variant as usize == index));
+        assert!(MessageOutcome::ALL.iter().enumerate().all(|(index, (variant, _))| *variant as usize == index));
+        assert!(TlsOutcome::ALL.iter().enumerate().all(|(index, (variant, _))| *variant as usize == index));
+    }
+}
