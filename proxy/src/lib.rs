@@ -14,5 +14,6 @@ pub mod verdict;
 pub mod host;
 pub mod services;
 pub mod upstream;
+pub mod quarantine;
 pub mod admin;
 pub mod logging;
