@@ -14,6 +14,7 @@ pub mod verdict;
 pub mod host;
 pub mod services;
 pub mod upstream;
+pub mod sink;
 pub mod quarantine;
 pub mod admin;
 pub mod logging;
