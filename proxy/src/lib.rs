@@ -10,6 +10,7 @@
 
 pub mod config;
 pub mod message;
+pub mod chain;
 pub mod verdict;
 pub mod host;
 pub mod services;
