@@ -9,6 +9,8 @@
 //! This crate is the `mailweir` binary's own; it is a library for its tests and benches, not an API.
 
 pub mod config;
+pub mod listener;
+pub mod session;
 pub mod message;
 pub mod chain;
 pub mod verdict;
@@ -17,5 +19,6 @@ pub mod services;
 pub mod upstream;
 pub mod sink;
 pub mod quarantine;
+pub mod generation;
 pub mod admin;
 pub mod logging;

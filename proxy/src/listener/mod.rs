@@ -1,0 +1,10 @@
+//! Accepting connections: sockets, connection caps, the PROXY protocol and TLS from the first byte. What is said on a
+//! connection is the session's business.
+
+mod accept;
+mod cap;
+mod proxy_protocol;
+mod tls;
+
+pub use accept::{BindError, Bound, Listeners, bind};
+pub use tls::{CertificateStore, TlsError};

@@ -1,0 +1,400 @@
+//! What becomes of a message that is whole: delivered, kept, dropped or refused.
+//!
+//! The recipients were accepted by an upstream at RCPT, and that connection still waits for DATA. Unless a filter changed
+//! the envelope or the route, the message just goes on there. Otherwise every group of recipients with a destination of
+//! its own gets a transaction, all or none of their recipients accepted, the client's own destination last: the client is
+//! told of success only when all have taken the message.
+
+use std::sync::Arc;
+
+use mailweir_smtp::address::{AddressError, Domain, ForwardPath, Mailbox, ReversePath};
+use mailweir_smtp::parameter::RcptParameters;
+use mailweir_smtp::reply::Reply;
+
+use crate::admin::metrics::MessageOutcome;
+use crate::chain::{Conclusion, Disposition, Envelope, Refusal};
+use crate::config::Listener;
+use crate::generation::Generation;
+use crate::message::Message;
+use crate::quarantine::NewRecord;
+use crate::services::antivirus;
+use crate::upstream::{Delivery, Recipient, RouteHandle, UpstreamError};
+use crate::verdict::Edit;
+
+use super::received::Received;
+use super::transaction::Transaction;
+use super::{Session, tarpit};
+
+/// Where recipients lead: a route and, where it follows MX records, a domain.
+#[derive(Clone)]
+pub(super) struct Destination {
+    route: Arc<RouteHandle>,
+    domain: Domain,
+}
+
+impl PartialEq for Destination {
+    fn eq(&self, other: &Self) -> bool {
+        self.route.name() == other.route.name() && (!self.route.depends_on_domain() || self.domain == other.domain)
+    }
+}
+
+/// Recipients with one destination.
+type Group = (Destination, Vec<Recipient>);
+
+/// An upstream transaction that has accepted recipients.
+pub(super) struct Opened {
+    delivery: Delivery,
+    destination: Destination,
+    /// Whose envelope it holds.
+    envelope: Envelope,
+}
+
+/// How a message ended.
+pub(super) struct Outcome {
+    pub(super) kind: MessageOutcome,
+    /// What the client is told.
+    pub(super) reply: Reply,
+    pub(super) disconnect: bool,
+    /// The upstream's own reply and name, when it was asked.
+    pub(super) upstream: Option<(String, Reply)>,
+    pub(super) reason: String,
+}
+
+impl Transaction {
+    /// Asks the upstream whether it takes this recipient. Its answer is the client's, word for word.
+    pub(super) async fn offer_recipient(&mut self, settings: &Listener, recipient: Recipient) -> Result<Reply, Reply> {
+        if self.recipients.iter().any(|(path, _)| *path == recipient.0) {
+            // Once is enough: a filter that removes a recipient removes it whole.
+            self.run.recipient_refused();
+            return Ok(Reply::new(250, "2.1.5", "Recipient OK, as before"));
+        }
+        let offered = self.offer(settings, &recipient).await;
+        match &offered {
+            Ok(_) => self.recipients.push(recipient),
+            Err(_) => self.run.recipient_refused(),
+        }
+        offered
+    }
+
+    async fn offer(&mut self, settings: &Listener, recipient: &Recipient) -> Result<Reply, Reply> {
+        let Some(route) = self.run.route().or(settings.route.as_deref()) else {
+            // The chain says at the end of the message where it goes; until then nobody can be asked.
+            return self.accept_unasked(&recipient.0);
+        };
+        let destination = destination(&self.generation, route, &recipient.0)?;
+        if !self.recipients.is_empty() && self.destination.as_ref() != Some(&destination) {
+            return Err(another_destination());
+        }
+        let reply = self.ask(&destination, recipient).await.unwrap_or_else(|error| {
+            tracing::warn!(id = self.facts.id, route = destination.route.name(), %error, "a recipient could not be asked for");
+            // Recipients that were accepted before are asked for again at the end of the message.
+            self.opened = None;
+            error.reply()
+        });
+        if !reply.is_positive() {
+            return Err(reply);
+        }
+        if let Some(opened) = &mut self.opened {
+            opened.envelope.recipients.push(recipient.0.as_str().to_owned());
+        }
+        self.destination = Some(destination);
+        Ok(reply)
+    }
+
+    /// Whatever route the chain will choose, one domain leads to one destination.
+    fn accept_unasked(&self, recipient: &ForwardPath) -> Result<Reply, Reply> {
+        let domain = |path: &ForwardPath| path.mailbox().map(|mailbox| mailbox.domain().as_str().to_lowercase());
+        let is_another = self.recipients.first().is_some_and(|(first, _)| domain(first) != domain(recipient));
+        if is_another || self.destination.is_some() {
+            return Err(another_destination());
+        }
+        Ok(Reply::new(250, "2.1.5", "Recipient OK"))
+    }
+
+    async fn ask(&mut self, destination: &Destination, recipient: &Recipient) -> Result<Reply, UpstreamError> {
+        let recipients = std::slice::from_ref(recipient);
+        let mut replies = match &mut self.opened {
+            Some(opened) if opened.destination == *destination => opened.delivery.rcpt(recipients).await?,
+            _ => {
+                let mut delivery = destination.route.begin(&destination.domain).await?;
+                let replies = delivery.mail_and_rcpt(&self.sender, &self.parameters, recipients).await?;
+                // Without a recipient there is no transaction to go on with: the next one begins anew. Those that a
+                // connection had accepted which was lost since are asked for at the end of the message.
+                self.opened = (delivery.accepted() > 0).then(|| Opened {
+                    delivery,
+                    destination: destination.clone(),
+                    envelope: Envelope { sender: self.sender.as_str().to_owned(), recipients: Vec::new() },
+                });
+                replies
+            }
+        };
+        Ok(replies.pop().unwrap_or_else(|| Reply::new(451, "4.4.2", "The server behind gave no answer")))
+    }
+}
+
+impl Session {
+    /// The filters of the end of the message, and what follows.
+    pub(super) async fn conclude(
+        &mut self,
+        mut transaction: Transaction,
+        message: Message,
+        scan: Option<antivirus::Stream>,
+    ) {
+        let size = message.size();
+        let scan = scan.map(|scan| scan.finish(&message));
+        let conclusion = transaction.run.end(message, transaction.envelope(), scan).await;
+        tarpit(&mut transaction.run).await;
+        let outcome = self.dispose(&mut transaction, conclusion).await;
+        self.report(&transaction, size, &outcome);
+        if outcome.disconnect {
+            self.server.close(outcome.reply);
+        } else if outcome.reply.is_positive() {
+            self.server.accept(outcome.reply);
+        } else {
+            self.server.refuse(outcome.reply);
+        }
+    }
+
+    async fn dispose(&mut self, transaction: &mut Transaction, conclusion: Conclusion) -> Outcome {
+        let Conclusion { disposition, message, envelope } = conclusion;
+        match disposition {
+            Disposition::Refuse(Refusal { reply, disconnect }) => Outcome { disconnect, ..Outcome::refused(reply) },
+            Disposition::Discard => Outcome { kind: MessageOutcome::Discarded, ..Outcome::ours(accepted(transaction)) },
+            Disposition::Quarantine { plugin, reason } => match self.stamped(transaction, &message) {
+                Ok(message) => self.keep(transaction, &message, envelope, &plugin, reason).await,
+                Err(reply) => Outcome::refused(reply),
+            },
+            Disposition::Deliver { route } => match self.stamped(transaction, &message) {
+                Ok(message) => self.deliver(transaction, route, envelope, &message).await,
+                Err(reply) => Outcome::refused(reply),
+            },
+        }
+    }
+
+    /// The message with our Received field on top.
+    fn stamped(&self, transaction: &Transaction, message: &Message) -> Result<Message, Reply> {
+        let recipient = match transaction.recipients.as_slice() {
+            [(path, _)] => Some(path.as_str()),
+            _ => None,
+        };
+        let hello = self.hello.as_ref();
+        let received = Received {
+            helo: hello.map_or("unknown", |hello| hello.name.as_str()),
+            client: self.connection.client,
+            hostname: &transaction.facts.hostname,
+            id: &transaction.facts.id,
+            tls: self.connection.tls.as_ref(),
+            extended: hello.is_some_and(|hello| hello.extended),
+            smtp_utf8: transaction.parameters.smtp_utf8,
+            recipient,
+            now: jiff::Timestamp::now(),
+        };
+        let edit =
+            Edit::InsertHeader { position: 0, name: "Received".to_owned(), value: received.value().into_bytes() };
+        message.edited(&[edit]).map_err(|error| {
+            tracing::error!(%error, "the Received field could not be added");
+            Reply::new(451, "4.3.0", "The message cannot be handled now, try again later")
+        })
+    }
+
+    async fn deliver(
+        &mut self,
+        transaction: &mut Transaction,
+        chosen: Option<String>,
+        envelope: Envelope,
+        message: &Message,
+    ) -> Outcome {
+        let Some(route) = chosen.or_else(|| self.listening.settings.route.clone()) else {
+            return Outcome::failed(Reply::new(451, "4.3.5", "No route is configured for this message"), "no route");
+        };
+        let (sender, groups) = match plan(transaction, &route, &envelope) {
+            Ok(plan) => plan,
+            Err(outcome) => return *outcome,
+        };
+        if let [(destination, _)] = groups.as_slice()
+            && let Some(opened) =
+                transaction.opened.take_if(|opened| opened.destination == *destination && opened.envelope == envelope)
+        {
+            return hand_over(opened.delivery, message).await;
+        }
+        // All recipients of all groups are accepted before any server gets the message.
+        let mut deliveries = Vec::with_capacity(groups.len());
+        for (destination, recipients) in groups {
+            match open(transaction, &destination, &sender, &recipients).await {
+                Ok(delivery) => deliveries.push(delivery),
+                Err(outcome) => return *outcome,
+            }
+        }
+        let mut last = None;
+        for delivery in deliveries {
+            let outcome = hand_over(delivery, message).await;
+            if !outcome.reply.is_positive() {
+                return outcome;
+            }
+            last = Some(outcome);
+        }
+        last.unwrap_or_else(|| Outcome::failed(Reply::new(451, "4.3.0", "There is no recipient left"), "no recipient"))
+    }
+
+    async fn keep(
+        &mut self,
+        transaction: &mut Transaction,
+        message: &Message,
+        envelope: Envelope,
+        plugin: &str,
+        reason: String,
+    ) -> Outcome {
+        let facts = &transaction.facts;
+        let route = transaction.run.route().or(self.listening.settings.route.as_deref());
+        let record = NewRecord {
+            transaction: facts.id.clone(),
+            listener: facts.listener.clone(),
+            client: facts.client.to_string(),
+            helo: String::from_utf8_lossy(&facts.helo).into_owned(),
+            sender: envelope.sender,
+            recipients: envelope.recipients,
+            smtp_utf8: transaction.parameters.smtp_utf8,
+            route: route.unwrap_or_default().to_owned(),
+            plugin: plugin.to_owned(),
+            reason: reason.clone(),
+        };
+        match self.connection.proxy.quarantine().store(record, message.chunks()).await {
+            Ok(id) => Outcome {
+                kind: MessageOutcome::Quarantined,
+                reason: format!("{plugin}: {reason} (quarantine {id})"),
+                ..Outcome::ours(accepted(transaction))
+            },
+            Err(error) => {
+                tracing::error!(%error, "a message could not be put into the quarantine");
+                let reply = Reply::new(451, "4.3.0", "The message cannot be handled now, try again later");
+                Outcome::failed(reply, &error.to_string())
+            }
+        }
+    }
+}
+
+impl Outcome {
+    fn ours(reply: Reply) -> Self {
+        Self { kind: MessageOutcome::Delivered, reply, disconnect: false, upstream: None, reason: String::new() }
+    }
+
+    /// Refused by us or by a filter.
+    pub(super) fn refused(reply: Reply) -> Self {
+        let kind = if reply.is_permanent() { MessageOutcome::Rejected } else { MessageOutcome::TempFailed };
+        Self { kind, ..Self::ours(reply) }
+    }
+
+    /// The client left in the middle of its message.
+    pub(super) fn aborted() -> Self {
+        let reply = Reply::new(451, "4.4.2", "The client left");
+        Self { kind: MessageOutcome::Aborted, ..Self::ours(reply) }
+    }
+
+    fn failed(reply: Reply, reason: &str) -> Self {
+        Self { reason: reason.to_owned(), ..Self::refused(reply) }
+    }
+
+    /// What the upstream said is what the client is told.
+    fn upstream(name: String, reply: Reply) -> Self {
+        let kind = if reply.is_positive() { MessageOutcome::Delivered } else { MessageOutcome::UpstreamRefused };
+        Self { kind, upstream: Some((name, reply.clone())), ..Self::ours(reply) }
+    }
+}
+
+fn another_destination() -> Reply {
+    Reply::new(452, "4.5.3", "One destination a message: send to this recipient in a message of its own")
+}
+
+fn accepted(transaction: &Transaction) -> Reply {
+    Reply::new(250, "2.0.0", &format!("OK {}", transaction.facts.id))
+}
+
+/// Where a recipient leads.
+fn destination(generation: &Generation, route: &str, recipient: &ForwardPath) -> Result<Destination, Reply> {
+    let Some(handle) = generation.route(route) else {
+        tracing::error!(route, "a filter chose a route that is not configured");
+        return Err(Reply::new(451, "4.3.5", "The route of this message is not configured"));
+    };
+    let domain = match recipient {
+        ForwardPath::Mailbox(mailbox) => mailbox.domain().clone(),
+        // RFC 5321 section 4.5.1: Postmaster without a domain is ours.
+        ForwardPath::Postmaster => Domain::parse(generation.config.server.hostname.as_bytes())
+            .map_err(|_| Reply::new(451, "4.3.5", "This server has no usable name"))?,
+    };
+    Ok(Destination { route: handle, domain })
+}
+
+/// The envelope as it goes upstream: the sender, and the recipients by destination, that of the client's own recipients
+/// last, so that they do not get the message twice when an added recipient's server does not take it.
+fn plan(
+    transaction: &Transaction,
+    route: &str,
+    envelope: &Envelope,
+) -> Result<(ReversePath, Vec<Group>), Box<Outcome>> {
+    let unusable = |address: &str, error: AddressError| {
+        let reply = Reply::new(451, "4.3.0", "The message cannot be handled now, try again later");
+        Box::new(Outcome::failed(reply, &format!("a filter's address {address:?}: {error}")))
+    };
+    let sender = match envelope.sender.as_str() {
+        "" => ReversePath::Null,
+        address => ReversePath::Mailbox(Mailbox::parse(address.as_bytes()).map_err(|error| unusable(address, error))?),
+    };
+    let mut groups: Vec<Group> = Vec::new();
+    for address in &envelope.recipients {
+        let recipient = match transaction.recipients.iter().find(|(path, _)| path.as_str() == address) {
+            Some(own) => own.clone(),
+            None => {
+                let mailbox = Mailbox::parse(address.as_bytes()).map_err(|error| unusable(address, error))?;
+                (ForwardPath::Mailbox(mailbox), RcptParameters::default())
+            }
+        };
+        let destination = destination(&transaction.generation, route, &recipient.0)
+            .map_err(|reply| Box::new(Outcome::failed(reply, &format!("route {route:?}"))))?;
+        match groups.iter_mut().find(|(known, _)| *known == destination) {
+            Some((_, recipients)) => recipients.push(recipient),
+            None => groups.push((destination, vec![recipient])),
+        }
+    }
+    // Added recipients stand behind the client's own, so theirs is the first group.
+    groups.reverse();
+    Ok((sender, groups))
+}
+
+/// A transaction in which every recipient was accepted; otherwise the first refusal.
+async fn open(
+    transaction: &mut Transaction,
+    destination: &Destination,
+    sender: &ReversePath,
+    recipients: &[Recipient],
+) -> Result<Delivery, Box<Outcome>> {
+    let unreachable = |error: UpstreamError| Box::new(Outcome::failed(error.reply(), &error.to_string()));
+    let mut delivery = match transaction.opened.take_if(|opened| opened.destination == *destination) {
+        Some(opened) => opened.delivery,
+        None => destination.route.begin(&destination.domain).await.map_err(unreachable)?,
+    };
+    let replies = delivery.mail_and_rcpt(sender, &transaction.parameters, recipients).await.map_err(unreachable)?;
+    match replies.into_iter().find(|reply| !reply.is_positive()) {
+        None => Ok(delivery),
+        Some(refused) => Err(Box::new(Outcome::upstream(name(&delivery), refused))),
+    }
+}
+
+/// The message goes to the upstream; its reply is the client's.
+async fn hand_over(mut delivery: Delivery, message: &Message) -> Outcome {
+    let answer = delivery.message(message).await;
+    // Afterwards: a connection that had died meanwhile may have been replaced by one to another host.
+    let name = name(&delivery);
+    match answer {
+        Ok(reply) => Outcome::upstream(name, reply),
+        Err(error) => {
+            tracing::warn!(upstream = name, %error, in_doubt = error.is_in_doubt(), "the upstream gave no answer to the message");
+            Outcome::failed(error.reply(), &error.to_string())
+        }
+    }
+}
+
+/// Route and host, for the log.
+fn name(delivery: &Delivery) -> String {
+    let route = delivery.route().name();
+    delivery.host().map_or_else(|| route.to_owned(), |host| format!("{route}/{host}"))
+}

@@ -1,0 +1,416 @@
+//! One SMTP connection from its greeting to its end: what the server machine reports is carried out here.
+//!
+//! What a filter, the operator or the upstream makes of a command is decided in `transaction` and `deliver`; this file
+//! only walks through the dialog.
+
+mod stream;
+mod recipients;
+mod received;
+mod transaction;
+mod receiving;
+mod deliver;
+mod report;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use mailweir_smtp::data::PIECE;
+use mailweir_smtp::extension::Extensions;
+use mailweir_smtp::reply::Reply;
+use mailweir_smtp::server::{BareNewline, Event, Server, ServerPolicy, TlsPolicy};
+
+use crate::chain::{Refusal, Ruling, Run};
+use crate::config::{self, Listener, ServerTls};
+use crate::generation::{Generation, Listening, Proxy};
+use crate::host::{TlsFacts, TransactionFacts};
+
+use stream::{Expecting, ReadEnd};
+use transaction::Transaction;
+
+pub use stream::ClientStream;
+
+/// A connection that was accepted.
+pub struct Connection {
+    /// What all sessions share.
+    pub proxy: Arc<Proxy>,
+    /// The generation it was accepted under.
+    pub generation: Arc<Generation>,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The client, behind a load balancer too.
+    pub client: SocketAddr,
+    /// Whether that address is the client's own. It is not when a load balancer names nobody.
+    pub is_vouched_for: bool,
+    /// The connection.
+    pub stream: ClientStream,
+    /// TLS from the first byte.
+    pub tls: Option<TlsFacts>,
+}
+
+/// One SMTP session.
+pub struct Session {
+    connection: Connection,
+    listening: Arc<Listening>,
+    server: Server,
+    input: BytesMut,
+    trusted: bool,
+    hello: Option<Hello>,
+    /// The first transaction's way through the chain, begun when the client connected.
+    first_run: Option<(Run, Arc<TransactionFacts>)>,
+    transaction: Option<Transaction>,
+    messages: usize,
+    progress: Progress,
+}
+
+/// When the client last got anywhere: a command, or a piece of a message. Timeouts count from there, not from its last
+/// byte, so that it cannot go on for ever byte by byte.
+#[derive(Debug)]
+struct Progress {
+    at: Instant,
+    /// Bytes of a message since.
+    bytes: usize,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { at: Instant::now(), bytes: 0 }
+    }
+}
+
+impl Progress {
+    fn since(&self) -> Duration {
+        self.at.elapsed()
+    }
+
+    fn read(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= PIECE {
+            *self = Self::default();
+        }
+    }
+}
+
+/// What the client said it is.
+#[derive(Debug, Clone)]
+pub(super) struct Hello {
+    pub(super) name: String,
+    pub(super) extended: bool,
+}
+
+/// Why a session ended before QUIT.
+#[derive(Debug, thiserror::Error)]
+enum SessionEnd {
+    #[error("{0}")]
+    Read(#[from] ReadEnd),
+    #[error("writing: {0}")]
+    Write(std::io::Error),
+    #[error("the TLS handshake: {0}")]
+    Handshake(std::io::Error),
+    /// Nothing is wrong: the last reply is written.
+    #[error("closed")]
+    Closed,
+}
+
+impl Session {
+    /// A session on a connection that nothing was said on, with its listener's settings in the generation.
+    pub fn new(connection: Connection, listening: Arc<Listening>) -> Self {
+        let settings = &listening.settings;
+        let trusted = is_trusted(settings, &connection);
+        let server = Server::new(policy(&connection, settings));
+        Self {
+            listening,
+            server,
+            input: BytesMut::new(),
+            trusted,
+            hello: None,
+            first_run: None,
+            transaction: None,
+            messages: 0,
+            progress: Progress::default(),
+            connection,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub async fn run(mut self) {
+        let end = self.serve().await;
+        self.abandon_transaction().await;
+        self.abandon_first_run().await;
+        match end {
+            SessionEnd::Closed => {}
+            end => tracing::debug!(
+                listener = &*self.connection.listener,
+                client = %self.connection.client,
+                %end,
+                "the connection ended"
+            ),
+        }
+        self.connection.stream.close().await;
+    }
+
+    async fn serve(&mut self) -> SessionEnd {
+        if let Err(end) = self.greet().await {
+            return end;
+        }
+        loop {
+            let step = match self.server.next(&mut self.input) {
+                Some(Event::Close) => {
+                    let _ = self.flush().await;
+                    return SessionEnd::Closed;
+                }
+                Some(event) => {
+                    let done = self.carry_out(event).await;
+                    self.progress = Progress::default();
+                    done
+                }
+                None => self.wait_for_client().await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, event: Event) -> Result<(), SessionEnd> {
+        match event {
+            Event::Hello { name, extended } => self.hello(name.as_str().to_owned(), extended).await,
+            Event::Mail { path, parameters } => self.mail(path, parameters).await,
+            Event::Rcpt { path, parameters } => self.rcpt(path, parameters).await,
+            Event::MessageBegin { framing } => self.begin_message(framing),
+            Event::MessageChunk(chunk) => self.take_chunk(chunk).await,
+            Event::MessageEnd(summary) => self.end_message(summary).await,
+            Event::Reset => self.abandon_transaction().await,
+            Event::StartTls => return self.start_tls().await,
+            Event::Close => {}
+        }
+        Ok(())
+    }
+
+    /// The greeting, after the filters of the connect phase.
+    async fn greet(&mut self) -> Result<(), SessionEnd> {
+        let (mut run, facts) = self.new_run();
+        let ruling = run.connect().await;
+        tarpit(&mut run).await;
+        match ruling {
+            Ruling::Continue => {
+                self.first_run = Some((run, facts));
+                let hostname = &self.connection.generation.config.server.hostname;
+                self.server.greet(Reply::new(220, "", &format!("{hostname} ESMTP mailweir")));
+            }
+            Ruling::Refuse(Refusal { reply, disconnect }) => {
+                self.report_phase("connect", run, &facts, &reply).await;
+                if disconnect {
+                    self.server.close(reply);
+                } else {
+                    self.server.greet(reply);
+                }
+            }
+        }
+        self.flush().await
+    }
+
+    async fn hello(&mut self, name: String, extended: bool) {
+        self.abandon_transaction().await;
+        let previous = self.hello.replace(Hello { name, extended });
+        if previous.is_some() {
+            // A client that gives another name begins anew: sandboxes and SPF have seen the first one.
+            self.abandon_first_run().await;
+        }
+        let (run, facts, ruling) = self.greeted_run().await;
+        match ruling {
+            Ruling::Continue => {
+                self.first_run = Some((run, facts));
+                self.server.set_offer(self.offer());
+                let hostname = &self.connection.generation.config.server.hostname;
+                self.server.accept(Reply::new(250, "", hostname));
+            }
+            Ruling::Refuse(refusal) => {
+                self.report_phase("helo", run, &facts, &refusal.reply).await;
+                self.hello = previous;
+                self.refuse(refusal);
+            }
+        }
+    }
+
+    /// A way through the chain on which the phases up to EHLO are behind. Each sandbox sees its phases in order, whichever
+    /// transaction of the connection it serves.
+    async fn greeted_run(&mut self) -> (Run, Arc<TransactionFacts>, Ruling) {
+        let (mut run, begun, mut ruling) = match self.first_run.take() {
+            Some((run, begun)) => (run, begun, Ruling::Continue),
+            None => {
+                let (mut run, begun) = self.new_run();
+                let ruling = run.connect().await;
+                (run, begun, ruling)
+            }
+        };
+        let facts = self.facts(begun.id.clone());
+        if ruling == Ruling::Continue {
+            ruling = run.helo(Arc::clone(&facts)).await;
+        }
+        tarpit(&mut run).await;
+        (run, facts, ruling)
+    }
+
+    async fn start_tls(&mut self) -> Result<(), SessionEnd> {
+        let Some(config) = self.listening.tls.clone() else {
+            self.server.refuse(Reply::new(454, "4.7.0", "TLS is not available now"));
+            return Ok(());
+        };
+        self.server.accept(Reply::new(220, "2.0.0", "Ready to start TLS"));
+        self.flush().await?;
+        // RFC 3207 section 6: what was sent in the clear before the handshake counts for nothing.
+        self.input = BytesMut::new();
+        let handshake = self
+            .connection
+            .stream
+            .handshake(config, self.listening.settings.limits.command_timeout, &self.listening.metrics)
+            .await;
+        self.connection.tls = Some(handshake.map_err(SessionEnd::Handshake)?);
+        self.server.tls_established(&mut self.input);
+        self.hello = None;
+        self.abandon_first_run().await;
+        Ok(())
+    }
+
+    /// Nothing is left to do with what was read: sends the replies and reads on.
+    async fn wait_for_client(&mut self) -> Result<(), SessionEnd> {
+        self.flush().await?;
+        let limits = &self.listening.settings.limits;
+        let reading_content = self.server.is_reading_content();
+        let (expecting, patience) = if reading_content {
+            let received = self.transaction.as_ref().and_then(Transaction::receiving).unwrap_or_default();
+            (Expecting::Message { received }, limits.data_timeout)
+        } else {
+            (Expecting::Command, limits.command_timeout)
+        };
+        let patience = patience.saturating_sub(self.progress.since());
+        if !reading_content && self.input.is_empty() {
+            // An idle connection holds no buffer.
+            self.input = BytesMut::new();
+        }
+        let held = self.input.len();
+        let mut drain = self.connection.proxy.drain();
+        let read = self.connection.stream.read(&mut self.input, expecting, patience);
+        let read = if reading_content {
+            read.await
+        } else {
+            // Between messages nothing is lost by closing: the client comes back, to another edge.
+            tokio::select! {
+                biased;
+                () = drain.begun() => {
+                    self.server.close(Reply::new(421, "4.3.2", "Shutting down, try again"));
+                    return Ok(());
+                }
+                read = read => read,
+            }
+        };
+        if reading_content {
+            self.progress.read(self.input.len().saturating_sub(held));
+        }
+        match read {
+            Ok(()) => Ok(()),
+            Err(ReadEnd::Timeout) => {
+                self.server.close(Reply::new(421, "4.4.2", "Nothing came for too long"));
+                let _ = self.flush().await;
+                Err(SessionEnd::Read(ReadEnd::Timeout))
+            }
+            Err(end) => Err(SessionEnd::Read(end)),
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), SessionEnd> {
+        let patience = self.listening.settings.limits.command_timeout;
+        self.connection.stream.write(self.server.output(), patience).await.map_err(SessionEnd::Write)
+    }
+
+    /// Answers a command with a filter's refusal.
+    fn refuse(&mut self, refusal: Refusal) {
+        if refusal.disconnect {
+            self.server.close(refusal.reply);
+        } else {
+            self.server.refuse(refusal.reply);
+        }
+    }
+
+    async fn abandon_first_run(&mut self) {
+        if let Some((run, _)) = self.first_run.take() {
+            self.abandon(run).await;
+        }
+    }
+
+    fn new_run(&self) -> (Run, Arc<TransactionFacts>) {
+        let facts = self.facts(received::transaction_id());
+        let chain = Arc::clone(&self.listening.chain);
+        (Run::new(chain, Arc::clone(&facts), self.connection.generation.evaluation(self.connection.client.ip())), facts)
+    }
+
+    /// What filters learn of this session.
+    fn facts(&self, id: String) -> Arc<TransactionFacts> {
+        Arc::new(TransactionFacts {
+            id,
+            listener: self.connection.listener.to_string(),
+            hostname: self.connection.generation.config.server.hostname.clone(),
+            client: self.connection.client,
+            helo: self.hello.as_ref().map(|hello| hello.name.clone().into_bytes()).unwrap_or_default(),
+            tls: self.connection.tls.clone(),
+            trusted: self.trusted,
+        })
+    }
+
+    /// What EHLO offers: what we and the route's upstream can both do.
+    fn offer(&self) -> Extensions {
+        let ours = Extensions { size: Some(self.listening.settings.limits.message_size), ..ours() };
+        let route = self.listening.settings.route.as_deref().and_then(|route| self.connection.generation.route(route));
+        match route {
+            Some(route) => ours.relayed_to(&route.extensions()),
+            None => ours,
+        }
+    }
+}
+
+fn is_trusted(settings: &Listener, connection: &Connection) -> bool {
+    let client = connection.client.ip();
+    connection.is_vouched_for && settings.trusted_networks.iter().any(|network| network.contains(&client))
+}
+
+/// Waits as long as filters asked for.
+async fn tarpit(run: &mut Run) {
+    let delay = run.take_tarpit();
+    if delay > Duration::ZERO {
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// What we can do ourselves.
+fn ours() -> Extensions {
+    Extensions {
+        pipelining: true,
+        eight_bit_mime: true,
+        smtp_utf8: true,
+        chunking: true,
+        enhanced_status_codes: true,
+        dsn: true,
+        ..Extensions::default()
+    }
+}
+
+fn policy(connection: &Connection, settings: &Listener) -> ServerPolicy {
+    ServerPolicy {
+        bare_newline: match settings.bare_newline {
+            config::BareNewline::Reject => BareNewline::Reject,
+            config::BareNewline::Normalize => BareNewline::Normalize,
+        },
+        max_errors: settings.limits.errors,
+        message_size: settings.limits.message_size,
+        max_recipients: settings.limits.recipients,
+        tls: match (&settings.tls, &connection.tls) {
+            (_, Some(_)) => TlsPolicy::Active,
+            (ServerTls::Off | ServerTls::Implicit(_), None) => TlsPolicy::Off,
+            (ServerTls::Opportunistic(_), None) => TlsPolicy::Offered,
+            (ServerTls::Required(_), None) => TlsPolicy::Required,
+        },
+        ..ServerPolicy::new(&connection.generation.config.server.hostname)
+    }
+}

@@ -1,0 +1,137 @@
+//! What is left of a message when it is over: one log line, and counters.
+
+use mailweir_smtp::reply::Reply;
+
+use crate::admin::metrics::{FailureCause, MessageOutcome};
+use crate::chain::{PluginRecord, Run};
+use crate::generation::Generation;
+use crate::host::{Cause, TransactionFacts};
+use crate::logging::{MessageLine, PluginLine, Printable};
+
+use super::Session;
+use super::deliver::Outcome;
+use super::transaction::Transaction;
+
+impl Transaction {
+    /// A recipient that is refused.
+    pub(super) fn report_recipient(&self, recipient: &str, reply: &Reply) {
+        tracing::info!(
+            id = self.facts.id,
+            listener = self.facts.listener,
+            client = %self.facts.client,
+            sender = %Printable(self.sender.as_str().as_bytes()),
+            recipient = %Printable(recipient.as_bytes()),
+            reply = %Printable(one_line(reply).as_bytes()),
+            "recipient refused"
+        );
+    }
+}
+
+impl Session {
+    /// A refusal that comes before there is a transaction.
+    pub(super) async fn report_phase(&mut self, phase: &str, run: Run, facts: &TransactionFacts, reply: &Reply) {
+        let records = run.records();
+        tracing::info!(
+            id = facts.id,
+            listener = facts.listener,
+            client = %facts.client,
+            helo = %Printable(&facts.helo),
+            phase,
+            reply = %Printable(one_line(reply).as_bytes()),
+            reason = %Printable(against(&records).as_bytes()),
+            "refused"
+        );
+        self.abandon(run).await;
+    }
+
+    /// A way through the chain that leads to no message.
+    pub(super) async fn abandon(&mut self, mut run: Run) {
+        run.abort().await;
+        count(&self.connection.generation, &run.records());
+    }
+
+    /// A transaction that ended with a refusal before its message was whole.
+    pub(super) async fn report_refused(&mut self, mut transaction: Transaction, reply: &Reply) {
+        transaction.run.abort().await;
+        self.report(&transaction, transaction.received, &Outcome::refused(reply.clone()));
+    }
+
+    /// The log line and the counters of a transaction that is over.
+    pub(super) fn report(&self, transaction: &Transaction, size: u64, outcome: &Outcome) {
+        let records = transaction.run.records();
+        count(&transaction.generation, &records);
+        self.listening.metrics.message(outcome.kind, size);
+        let (upstream, upstream_reply) = match &outcome.upstream {
+            Some((name, reply)) => (name.clone(), one_line(reply)),
+            None => (String::new(), String::new()),
+        };
+        MessageLine {
+            id: transaction.facts.id.clone(),
+            listener: self.connection.listener.to_string(),
+            client: self.connection.client.to_string(),
+            helo: String::from_utf8_lossy(&transaction.facts.helo).into_owned(),
+            sender: transaction.sender.as_str().to_owned(),
+            recipients: transaction.recipients.iter().map(|(path, _)| path.as_str().to_owned()).collect(),
+            size,
+            verdict: outcome.kind.as_str().to_owned(),
+            reason: reason(outcome, &records),
+            reply: one_line(&outcome.reply),
+            upstream,
+            upstream_reply,
+            plugins: records.into_iter().map(plugin_line).collect(),
+            tags: transaction.run.tags().to_vec(),
+            micros: u64::try_from(transaction.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }
+        .emit();
+    }
+}
+
+/// Adds up what filters did.
+fn count(generation: &Generation, records: &[PluginRecord]) {
+    for record in records.iter().filter(|record| record.called || record.failed.is_some()) {
+        let Some(metrics) = generation.plugin_metrics(&record.name) else { continue };
+        metrics.called(record.cost.wall, record.cost.host_calls, record.cost.bytes);
+        if let Some(cause) = record.failed {
+            metrics.failed(failure_cause(cause));
+        }
+    }
+}
+
+/// Why it ended so: our own reason, or that of the filter that spoke last against it.
+fn reason(outcome: &Outcome, records: &[PluginRecord]) -> String {
+    if !outcome.reason.is_empty() || outcome.kind == MessageOutcome::Delivered {
+        return outcome.reason.clone();
+    }
+    against(records)
+}
+
+/// What the filter says that spoke last against the message.
+fn against(records: &[PluginRecord]) -> String {
+    let against = records.iter().rev().find(|record| !matches!(record.verdict, "pass" | "accept"));
+    against.map(|record| format!("{}: {}", record.name, record.reason)).unwrap_or_default()
+}
+
+fn plugin_line(record: PluginRecord) -> PluginLine {
+    PluginLine {
+        verdict: record.said().to_owned(),
+        name: record.name,
+        reason: record.reason,
+        micros: u64::try_from(record.cost.wall.as_micros()).unwrap_or(u64::MAX),
+        host_calls: record.cost.host_calls,
+        bytes: record.cost.bytes,
+    }
+}
+
+fn failure_cause(cause: Cause) -> FailureCause {
+    match cause {
+        Cause::Trap => FailureCause::Trap,
+        Cause::Timeout => FailureCause::Timeout,
+        Cause::Memory => FailureCause::Memory,
+        Cause::Unavailable => FailureCause::Unavailable,
+    }
+}
+
+/// A reply in a log line.
+fn one_line(reply: &Reply) -> String {
+    format!("{} {}", reply.code(), reply.lines().join(" / "))
+}

@@ -1,0 +1,222 @@
+//! One mail transaction, from MAIL to the end of the message: each command is put to the filters, to the relay rules and
+//! to the upstream, in this order, and answered with what the first of them has against it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use mailweir_smtp::address::{ForwardPath, ReversePath};
+use mailweir_smtp::parameter::{MailParameters, RcptParameters};
+use mailweir_smtp::reply::Reply;
+use mailweir_smtp::server::{Framing, MessageFault, MessageSummary};
+
+use crate::chain::{Envelope, Refusal, Ruling, Run};
+use crate::generation::Generation;
+use crate::host::TransactionFacts;
+use crate::message::{Incoming, MessageLimits};
+use crate::upstream::Recipient;
+
+use super::deliver::{Destination, Opened, Outcome};
+use super::receiving::{Onlookers, Receiving};
+use super::{Session, is_trusted, recipients, tarpit};
+
+/// A transaction under way.
+pub(super) struct Transaction {
+    /// The generation it began under; it stays with it whatever is reloaded.
+    pub(super) generation: Arc<Generation>,
+    pub(super) facts: Arc<TransactionFacts>,
+    pub(super) run: Run,
+    pub(super) sender: ReversePath,
+    pub(super) parameters: MailParameters,
+    /// Those that were accepted.
+    pub(super) recipients: Vec<Recipient>,
+    /// The first recipient's, which all others must share.
+    pub(super) destination: Option<Destination>,
+    /// The upstream that accepted the recipients.
+    pub(super) opened: Option<Opened>,
+    pub(super) started: Instant,
+    /// Bytes of the message so far, as they came.
+    pub(super) received: u64,
+    receiving: Option<Receiving>,
+}
+
+impl Transaction {
+    /// Bytes of the message so far, while it arrives.
+    pub(super) fn receiving(&self) -> Option<u64> {
+        self.receiving.as_ref().map(|_| self.received)
+    }
+
+    /// The envelope as filters see it.
+    pub(super) fn envelope(&self) -> Envelope {
+        envelope(&self.sender, &self.recipients)
+    }
+}
+
+fn envelope(sender: &ReversePath, recipients: &[Recipient]) -> Envelope {
+    Envelope {
+        sender: sender.as_str().to_owned(),
+        recipients: recipients.iter().map(|(path, _)| path.as_str().to_owned()).collect(),
+    }
+}
+
+impl Session {
+    pub(super) async fn mail(&mut self, sender: ReversePath, parameters: MailParameters) {
+        if self.messages >= self.listening.settings.limits.messages {
+            return self.server.close(Reply::new(421, "4.7.0", "Too many messages on one connection"));
+        }
+        self.messages += 1;
+        let (mut run, facts, ruling) = self.begin_run().await;
+        let ruling = match ruling {
+            Ruling::Continue => run.mail(sender.as_str()).await,
+            refused => refused,
+        };
+        tarpit(&mut run).await;
+        let transaction = Transaction {
+            generation: Arc::clone(&self.connection.generation),
+            facts,
+            run,
+            sender,
+            parameters,
+            recipients: Vec::new(),
+            destination: None,
+            opened: None,
+            started: Instant::now(),
+            received: 0,
+            receiving: None,
+        };
+        match ruling {
+            Ruling::Continue => {
+                self.transaction = Some(transaction);
+                self.server.accept(Reply::new(250, "2.1.0", "Sender OK"));
+            }
+            Ruling::Refuse(refusal) => {
+                self.report_refused(transaction, &refusal.reply).await;
+                self.refuse(refusal);
+            }
+        }
+    }
+
+    /// A way through the chain of the newest generation, with the phases behind it that came before MAIL.
+    async fn begin_run(&mut self) -> (Run, Arc<TransactionFacts>, Ruling) {
+        let newest = self.connection.proxy.generation();
+        let mut reloaded = false;
+        if newest.number != self.connection.generation.number
+            && let Some(listening) = newest.listening(&self.connection.listener)
+        {
+            // A listener that is gone from the configuration serves its last connections as they began.
+            self.listening = Arc::clone(listening);
+            self.connection.generation = newest;
+            self.trusted = is_trusted(&self.listening.settings, &self.connection);
+            reloaded = true;
+        }
+        match self.first_run.take() {
+            Some((run, facts)) if !reloaded => (run, facts, Ruling::Continue),
+            begun => {
+                if let Some((run, _)) = begun {
+                    self.abandon(run).await;
+                }
+                self.greeted_run().await
+            }
+        }
+    }
+
+    pub(super) async fn rcpt(&mut self, path: ForwardPath, parameters: RcptParameters) {
+        let Some(mut transaction) = self.transaction.take() else {
+            return self.server.refuse(Reply::new(503, "5.5.1", "MAIL comes first"));
+        };
+        let asked = path.as_str().to_owned();
+        match self.rule_on_recipient(&mut transaction, &path).await {
+            Ok(()) => match transaction.offer_recipient(&self.listening.settings, (path, parameters)).await {
+                Ok(reply) => self.server.accept(reply),
+                Err(reply) => {
+                    transaction.report_recipient(&asked, &reply);
+                    if reply.is_transient() {
+                        // Another destination, or an upstream that is busy: no fault of the client's.
+                        self.server.defer(reply);
+                    } else {
+                        self.server.refuse(reply);
+                    }
+                }
+            },
+            Err(refusal) => {
+                transaction.report_recipient(&asked, &refusal.reply);
+                self.refuse(refusal);
+            }
+        }
+        self.transaction = Some(transaction);
+    }
+
+    /// What the relay rules and the filters say of a recipient.
+    async fn rule_on_recipient(&mut self, transaction: &mut Transaction, path: &ForwardPath) -> Result<(), Refusal> {
+        recipients::check(&self.listening.settings.relay_domains, self.trusted, path)
+            .map_err(|reply| Refusal { reply, disconnect: false })?;
+        let ruling = transaction.run.rcpt(path.as_str()).await;
+        tarpit(&mut transaction.run).await;
+        match ruling {
+            Ruling::Continue => Ok(()),
+            Ruling::Refuse(refusal) => Err(refusal),
+        }
+    }
+
+    pub(super) fn begin_message(&mut self, framing: Framing) {
+        let Some(transaction) = &mut self.transaction else {
+            return self.server.refuse(Reply::new(503, "5.5.1", "MAIL and RCPT come first"));
+        };
+        let limits = &self.listening.settings.limits;
+        let incoming = Incoming::new(self.connection.proxy.budget(), framing, MessageLimits::from(limits));
+        let chain = &self.listening.chain;
+        let onlookers =
+            Onlookers { scan: transaction.generation.begin_scan(chain), signatures: chain.checks_signatures() };
+        transaction.receiving = Some(Receiving::new(incoming, framing, onlookers, limits.hops));
+        self.server.accept_message();
+    }
+
+    pub(super) async fn take_chunk(&mut self, chunk: Bytes) {
+        let Some(mut transaction) = self.transaction.take() else { return };
+        transaction.received += chunk.len() as u64;
+        let Transaction { receiving, run, sender, recipients, .. } = &mut transaction;
+        let taken = match receiving {
+            Some(receiving) => receiving.take(chunk, run, || envelope(sender, recipients)).await,
+            None => Ok(()),
+        };
+        match taken {
+            Ok(()) => self.transaction = Some(transaction),
+            Err(refusal) => {
+                // What is held for the message is given back now; the machine reads the rest of it and drops it.
+                self.report_refused(transaction, &refusal.reply).await;
+                self.refuse(refusal);
+            }
+        }
+    }
+
+    pub(super) async fn end_message(&mut self, end: Result<MessageSummary, MessageFault>) {
+        let Some(mut transaction) = self.transaction.take() else {
+            return self.server.refuse(Reply::new(503, "5.5.1", "MAIL and RCPT come first"));
+        };
+        let received = match (transaction.receiving.take(), end) {
+            (None, _) => Err(Refusal { reply: Reply::new(503, "5.5.1", "DATA comes first"), disconnect: false }),
+            (_, Err(fault)) => Err(Refusal { reply: fault.reply(), disconnect: false }),
+            (Some(receiving), Ok(_)) => {
+                let envelope = transaction.envelope();
+                receiving.finish(&mut transaction.run, &envelope).await
+            }
+        };
+        match received {
+            Ok((message, scan)) => self.conclude(transaction, message, scan).await,
+            Err(refusal) => {
+                self.report_refused(transaction, &refusal.reply).await;
+                self.refuse(refusal);
+            }
+        }
+    }
+
+    /// The transaction ends without a message, or in the middle of one.
+    pub(super) async fn abandon_transaction(&mut self) {
+        if let Some(mut transaction) = self.transaction.take() {
+            transaction.run.abort().await;
+            if transaction.receiving.is_some() {
+                self.report(&transaction, transaction.received, &Outcome::aborted());
+            }
+        }
+    }
+}
