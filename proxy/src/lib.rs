@@ -22,3 +22,4 @@ pub mod quarantine;
 pub mod generation;
 pub mod admin;
 pub mod logging;
+pub mod command;
