@@ -1,0 +1,61 @@
+//! `cargo xtask`: what developers and filter authors run besides cargo itself.
+//!
+//! - `plugins` builds filters and makes them components;
+//! - `test` runs every test of the repository;
+//! - `demo` shows messages pass, get rejected and get rerouted;
+//! - `acceptance` measures the built binary against the release criteria;
+//! - `licences` looks at the licences of all dependencies.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
+
+mod plugins;
+mod toolchain;
+mod component;
+mod test;
+mod demo;
+mod acceptance;
+mod licences;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Tasks of the mailweir repository")]
+enum Task {
+    /// Build filters and make them components, in target/plugins
+    Plugins(plugins::Options),
+    /// Run every test: the workspace, its examples in documentation, the SDK and the plugins
+    Test(test::Options),
+    /// Start mailweir with example chains, send messages through it and print what happened
+    Demo,
+    /// Run the release criteria against the built binary and print what each came to
+    Acceptance(acceptance::Options),
+    /// Look whether deny.toml allows the licence of every dependency
+    Licences,
+}
+
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Plugins(options) => plugins::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Demo => demo::run(),
+        Task::Acceptance(options) => acceptance::run(&options),
+        Task::Licences => licences::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's top folder.
+fn workspace_root() -> PathBuf {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    std::fs::canonicalize(root).unwrap_or_else(|_| root.into())
+}
