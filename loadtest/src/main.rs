@@ -1,0 +1,47 @@
+//! mailweir-load: sends mail as fast as a server takes it, and says how long each step took.
+//!
+//! It knows nothing of mailweir but the SMTP machines, so it measures any other server as well.
+
+mod arguments;
+mod send;
+mod session;
+mod connection;
+mod content;
+mod measure;
+mod report;
+mod table;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use arguments::{Arguments, Command, SendArguments};
+use report::Report;
+
+fn main() -> ExitCode {
+    let Command::Send(arguments) = Arguments::parse().command;
+    match run(&arguments) {
+        Ok(report) if report.messages.all_sent() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        Err(error) => {
+            // Nothing can be done about a closed standard error.
+            let _ = writeln!(std::io::stderr(), "mailweir-load: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Sends, and prints the result.
+fn run(arguments: &SendArguments) -> anyhow::Result<Report> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = arguments.threads {
+        builder.worker_threads(threads.get().into());
+    }
+    let runtime = builder.enable_all().build().context("starting the runtime")?;
+    let report = runtime.block_on(send::send(arguments))?;
+    let text = if arguments.json { serde_json::to_string(&report)? + "\n" } else { table::table(&report) };
+    std::io::stdout().write_all(text.as_bytes()).context("writing the result")?;
+    Ok(report)
+}

@@ -1,0 +1,227 @@
+//! `mailweir-load send` as a process, against servers that take mail and servers that do not.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod server;
+
+use mailweir_smtp::extension::Extensions;
+use mailweir_smtp::server::Framing;
+use serde_json::Value;
+use server::{Behaviour, Sink};
+use tokio::process::Command;
+
+/// A run that has ended.
+struct Run {
+    code: i32,
+    output: String,
+    errors: String,
+}
+
+impl Run {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.output).unwrap_or_else(|error| panic!("{error}: {} {}", self.output, self.errors))
+    }
+}
+
+async fn send(server: &str, arguments: &[&str]) -> Run {
+    let output = Command::new(env!("CARGO_BIN_EXE_mailweir-load"))
+        .args(["send", server])
+        .args(arguments)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    Run {
+        code: output.status.code().unwrap(),
+        output: String::from_utf8(output.stdout).unwrap(),
+        errors: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+async fn send_to(sink: &Sink, arguments: &[&str]) -> Run {
+    send(&sink.address.to_string(), arguments).await
+}
+
+#[tokio::test]
+async fn each_message_arrives_once_and_whole() {
+    for mode in [&["--pipelining"][..], &["--no-pipelining"], &["--chunking"], &["--chunking", "--no-pipelining"]] {
+        let sink = Sink::start(Behaviour::default()).await;
+        let mut arguments =
+            vec!["--json", "--sessions", "3", "--messages", "20", "--size", "200000", "--recipients", "2"];
+        arguments.extend_from_slice(mode);
+        let run = send_to(&sink, &arguments).await;
+        assert_eq!(run.code, 0, "{mode:?}: {}", run.output);
+        let json = run.json();
+        assert_eq!(json["messages"]["sent"], 20, "{mode:?}: {json}");
+        let framing = if mode.contains(&"--chunking") { Framing::Plain } else { Framing::DotStuffed };
+        let received = sink.received();
+        assert_eq!(received.len(), 20);
+        for message in received {
+            assert_eq!(message.framing, Some(framing));
+            assert_eq!(message.content.len(), 200_000);
+            assert_eq!(message.parameters.size, Some(200_000));
+            let recipients: Vec<&str> = message.recipients.iter().map(|path| path.as_str()).collect();
+            assert_eq!(recipients, ["recipient-1@load.example", "recipient-2@load.example"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn phases_are_counted_apart() {
+    let sink = Sink::start(Behaviour::default()).await;
+    let arguments =
+        ["--json", "--sessions", "1", "--messages", "6", "--messages-per-connection", "2", "--recipients", "3"];
+    let json = send_to(&sink, &arguments).await.json();
+    assert_eq!(sink.connections(), 3);
+    assert_eq!(json["connections"], 3);
+    let counts: Vec<(&str, u64)> = json["latency"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|latency| (latency["phase"].as_str().unwrap(), latency["count"].as_u64().unwrap()))
+        .collect();
+    let expected = [
+        ("connect", 3),
+        ("hello", 3),
+        ("mail", 6),
+        ("rcpt", 18),
+        ("data", 6),
+        ("end_of_data", 6),
+        ("quit", 3),
+        ("message", 6),
+    ];
+    assert_eq!(counts, expected);
+    // Greeting, EHLO and QUIT of 3 connections; MAIL, 3 RCPT and the end of 6 messages.
+    assert_eq!(json["replies"], serde_json::json!({"2xx": 9 + 30, "3xx": 6, "4xx": 0, "5xx": 0}));
+    for latency in json["latency"].as_array().unwrap() {
+        let value = |key: &str| latency[key].as_f64().unwrap();
+        assert!(0.0 < value("min") && value("min") <= value("p50") && value("p50") <= value("max"), "{latency}");
+    }
+}
+
+#[tokio::test]
+async fn files_are_sent_in_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [folder.path().join("one.eml"), folder.path().join("two.eml")];
+    std::fs::write(&files[0], "Subject: one\n\n.dot\n").unwrap();
+    std::fs::write(&files[1], "Subject: zwei\r\n\r\nSchöne Grüße").unwrap();
+    let files = files.map(|file| file.to_str().unwrap().to_owned());
+    let sink = Sink::start(Behaviour::default()).await;
+    let arguments =
+        ["--sessions", "1", "--messages", "3", "--from", "<>", "--to", "a@b.example", "--helo", "me.example"];
+    let run = send_to(&sink, &[&arguments[..], &["--eml", &files[0], &files[1]]].concat()).await;
+    assert_eq!(run.code, 0, "{}", run.output);
+    let received = sink.received();
+    let contents: Vec<&str> = received.iter().map(|message| str::from_utf8(&message.content).unwrap()).collect();
+    let (one, two) = ("Subject: one\r\n\r\n..dot\r\n", "Subject: zwei\r\n\r\nSchöne Grüße\r\n");
+    assert_eq!(contents, [one, two, one]);
+    assert_eq!(received[1].helo, "me.example");
+    assert_eq!(received[1].sender.as_ref().unwrap().to_string(), "<>");
+    assert_eq!(received[1].recipients[0].as_str(), "a@b.example");
+    assert!(received[0].parameters.body.is_none() && received[1].parameters.body.is_some());
+}
+
+#[tokio::test]
+async fn what_is_not_offered_is_not_used() {
+    let sink = Sink::start(Behaviour { offer: Extensions::default(), ..Behaviour::default() }).await;
+    let run = send_to(&sink, &["--messages", "4", "--chunking"]).await;
+    assert_eq!(run.code, 0, "{}", run.output);
+    let received = sink.received();
+    assert_eq!(received.len(), 4);
+    assert!(received.iter().all(|message| message.framing == Some(Framing::DotStuffed)));
+    assert!(received.iter().all(|message| message.parameters.size.is_none()));
+}
+
+/// What the server does, what the run says of it: messages sent, refused and lost.
+async fn check_failure(behaviour: Behaviour, arguments: &[&str], expected: [u64; 3]) -> Value {
+    for mode in ["--pipelining", "--no-pipelining"] {
+        let sink = Sink::start(behaviour.clone()).await;
+        let run = send_to(&sink, &[&["--json", "--messages", "5", "--sessions", "1", mode], arguments].concat()).await;
+        let json = run.json();
+        assert_eq!(run.code, 1, "{mode}: {json}");
+        let messages = ["sent", "refused", "lost"].map(|key| json["messages"][key].as_u64().unwrap());
+        assert_eq!(messages, expected, "{mode}: {json}");
+        if mode == "--no-pipelining" {
+            return json;
+        }
+    }
+    Value::Null
+}
+
+#[tokio::test]
+async fn a_refused_message_is_a_failure() {
+    let json = check_failure(Behaviour { refused_message: 2, ..Behaviour::default() }, &[], [4, 1, 0]).await;
+    assert_eq!(json["refusals"], serde_json::json!([{"phase": "end_of_data", "code": 451, "count": 1}]));
+}
+
+#[tokio::test]
+async fn refused_recipients_are_failures() {
+    let all = Behaviour { refused_recipients: "recipient", ..Behaviour::default() };
+    let json = check_failure(all, &[], [0, 5, 0]).await;
+    assert_eq!(json["refusals"], serde_json::json!([{"phase": "rcpt", "code": 550, "count": 5}]));
+    let some = Behaviour { refused_recipients: "recipient-2", ..Behaviour::default() };
+    check_failure(some, &["--recipients", "3"], [0, 5, 0]).await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_replaced() {
+    let json = check_failure(Behaviour { dropped_message: 3, ..Behaviour::default() }, &[], [4, 0, 1]).await;
+    assert_eq!(json["connections"], 2);
+    assert_eq!(json["errors"], serde_json::json!({"closed by the server": 1}));
+}
+
+#[tokio::test]
+async fn after_421_the_connection_is_replaced() {
+    let json = check_failure(Behaviour { messages_per_connection: 2, ..Behaviour::default() }, &[], [4, 1, 0]).await;
+    assert_eq!(json["connections"], 2);
+    assert_eq!(json["refusals"], serde_json::json!([{"phase": "mail", "code": 421, "count": 1}]));
+}
+
+#[tokio::test]
+async fn a_server_that_turns_everybody_away_loses_each_message() {
+    let json = check_failure(Behaviour { turns_away: true, ..Behaviour::default() }, &[], [0, 0, 5]).await;
+    assert_eq!(json["errors"], serde_json::json!({"turned away with 554": 5}));
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    // Bound and closed again: nobody else is likely to be given the port.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let run = send(&address, &["--messages", "2", "--json"]).await;
+    assert_eq!(run.code, 1);
+    assert_eq!(run.json()["errors"], serde_json::json!({"connect: connection refused": 2}));
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let run =
+        send(&listener.local_addr().unwrap().to_string(), &["--messages", "1", "--timeout", "0.05", "--json"]).await;
+    assert_eq!(run.code, 1);
+    assert_eq!(run.json()["errors"], serde_json::json!({"timed out": 1}));
+}
+
+#[tokio::test]
+async fn the_table_names_what_happened() {
+    let sink = Sink::start(Behaviour { refused_message: 1, ..Behaviour::default() }).await;
+    let run = send_to(&sink, &["--messages", "3"]).await;
+    for line in ["messages     2 sent, 1 refused, 0 lost", "refusal      1 × 451 to end of data", "latency, µs"] {
+        assert!(run.output.contains(line), "{line:?} in\n{}", run.output);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_begin_says_why() {
+    for (arguments, text) in [
+        (["--eml", "/nowhere/a.eml"], "--eml: /nowhere/a.eml"),
+        (["--size", "10"], "--size: a generated message has at least"),
+    ] {
+        let run = send("127.0.0.1:1", &arguments).await;
+        assert_eq!(run.code, 2);
+        assert!(run.errors.contains(text), "{}", run.errors);
+    }
+    let run = send("no port", &[]).await;
+    assert_eq!(run.code, 2);
+}
