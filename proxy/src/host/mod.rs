@@ -91,22 +91,8 @@ impl Host {
     ///
     /// As [`Host::new`].
     pub fn with_options(server: &config::Server, services: Services, options: Options) -> Result<Self, HostError> {
-        Self::succeeding(None, server, services, options)
-    }
-
-    /// A host in the place of a previous one, whose counters go on.
-    ///
-    /// # Errors
-    ///
-    /// As [`Host::new`].
-    pub fn succeeding(
-        previous: Option<&Self>,
-        server: &config::Server,
-        services: Services,
-        options: Options,
-    ) -> Result<Self, HostError> {
         let (engine, slots) = engine::build(options)?;
-        let counters = previous.map(|old| Arc::clone(&old.shared.counters)).unwrap_or_default();
+        let counters = Arc::new(Counters::default());
         let ticker = Ticker::start(engine.clone(), Arc::clone(&counters)).map_err(HostError::Ticker)?;
         let directory = server.state_dir.join("cache");
         let cache = Cache::open(&directory)

@@ -57,13 +57,6 @@ impl Bench {
         Self { host, folder, dns }
     }
 
-    /// A host that takes the place of this one, as after a reload of a configuration with other `[server]` settings.
-    pub(crate) fn successor(&self) -> Host {
-        let services = Services { dns: Some(self.dns.clone()), clamd: None, state: StateStore::default() };
-        let options = Options { slots: Some(16), ..Options::default() };
-        Host::succeeding(Some(&self.host), &server(self.folder.path().join("state")), services, options).unwrap()
-    }
-
     /// The configuration of a plugin made from this guest.
     pub(crate) fn guest(&self, name: &str) -> config::Plugin {
         self.file(name, &guests::component(name))
