@@ -73,7 +73,7 @@ fn feed(server: &mut Server, input: &mut BytesMut, read: &[u8]) {
             Event::Hello { .. } | Event::Mail { .. } | Event::Rcpt { .. } => {
                 server.accept(Reply::new(250, "2.1.0", "OK"));
             }
-            Event::Reset | Event::StartTls | Event::Close => {}
+            Event::Reset | Event::StartTls | Event::XClient(_) | Event::Close => {}
         }
     }
     server.output().clear();

@@ -197,6 +197,7 @@ impl<'a> Session<'a> {
             // Nothing else is sent, so nothing else is answered; and a reply is due whenever this is called.
             ClientEvent::Closing(reply)
             | ClientEvent::StartTls(reply)
+            | ClientEvent::XClient(reply)
             | ClientEvent::Chunk(reply)
             | ClientEvent::Noop(reply) => return Err(Failure::TurnedAway(reply.code())),
         };

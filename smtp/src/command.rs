@@ -1,4 +1,4 @@
-//! Commands (RFC 5321 section 4.1.1, RFC 3030 section 2, RFC 3207 section 4), one line each, parsed.
+//! Commands (RFC 5321 section 4.1.1, RFC 3030 section 2, RFC 3207 section 4, XCLIENT), one line each, parsed.
 //!
 //! Strict in what an address or a parameter is, lenient in what surrounds it: case, spaces after the colon and at the
 //! end of a line, and missing angle brackets are all common in the field and change no meaning.
@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::address::{AddressError, ClientName, ForwardPath, ReversePath};
 use crate::parameter::{MailParameters, ParameterError, RcptParameters};
 use crate::reply::Reply;
+use crate::xclient::XClient;
 
 /// A command with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub enum Command {
     StartTls,
     /// AUTH, whatever it says.
     Authenticate,
+    /// XCLIENT
+    XClient(Box<XClient>),
 }
 
 /// Why a line is no command. The client's fault.
@@ -138,6 +141,7 @@ impl Command {
             b"QUIT" => alone(argument, "QUIT", Self::Quit),
             b"STARTTLS" => alone(argument, "STARTTLS", Self::StartTls),
             b"AUTH" => Ok(Self::Authenticate),
+            b"XCLIENT" => xclient(argument),
             b"GET" | b"POST" | b"PUT" | b"HEAD" | b"OPTIONS" | b"CONNECT" => Err(CommandError::Http),
             _ => Err(CommandError::Unknown),
         }
@@ -182,6 +186,11 @@ fn bdat(argument: &[u8]) -> Result<Command, CommandError> {
         Some(_) => return Err(CommandError::Chunk),
     };
     if words.next().is_some() { Err(CommandError::Chunk) } else { Ok(Command::Bdat { size, last }) }
+}
+
+fn xclient(argument: &[u8]) -> Result<Command, CommandError> {
+    let usage = CommandError::Argument { usage: "XCLIENT attribute=value ..." };
+    XClient::parse(argument).map(|said| Command::XClient(Box::new(said))).map_err(|_| usage)
 }
 
 /// What follows `keyword` and any spaces, regardless of case.

@@ -1,6 +1,7 @@
 //! Service extensions: what EHLO offers (RFC 5321 section 4.1.1.1), read and written.
 
 use crate::reply::Reply;
+use crate::xclient::XClientOffer;
 
 /// A set of service extensions; the default is the empty set, which is what HELO gives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Extensions {
     pub dsn: bool,
     /// STARTTLS (RFC 3207).
     pub start_tls: bool,
+    /// XCLIENT: what may be said of the client.
+    pub xclient: Option<XClientOffer>,
 }
 
 impl Extensions {
@@ -44,6 +47,7 @@ impl Extensions {
                 "ENHANCEDSTATUSCODES" => extensions.enhanced_status_codes = true,
                 "DSN" => extensions.dsn = true,
                 "STARTTLS" => extensions.start_tls = true,
+                "XCLIENT" => extensions.xclient = Some(XClientOffer::from_words(words)),
                 _ => {}
             }
         }
@@ -69,6 +73,7 @@ impl Extensions {
             (self.start_tls, "STARTTLS"),
         ];
         lines.extend(flags.into_iter().filter(|(on, _)| *on).map(|(_, keyword)| keyword.to_owned()));
+        lines.extend(self.xclient.map(|offer| format!("XCLIENT{offer}")));
         lines
     }
 
@@ -87,12 +92,14 @@ impl Extensions {
             enhanced_status_codes: self.enhanced_status_codes && other.enhanced_status_codes,
             dsn: self.dsn && other.dsn,
             start_tls: self.start_tls && other.start_tls,
+            // For this connection alone.
+            xclient: None,
         }
     }
 
     /// What a relay that can do `self` may offer when its mail goes on to `upstream`.
     ///
-    /// Extensions that end at the hop (PIPELINING, CHUNKING, ENHANCEDSTATUSCODES, STARTTLS, and SIZE as such) are the
+    /// Extensions that end at the hop (PIPELINING, CHUNKING, ENHANCEDSTATUSCODES, STARTTLS, XCLIENT, and SIZE as such) are the
     /// relay's own: it converts. Those that bind whoever comes next (8BITMIME, SMTPUTF8, DSN, BINARYMIME) are offered
     /// only when the upstream can do them. Of two size limits the lower counts.
     pub fn relayed_to(&self, upstream: &Self) -> Self {
@@ -131,6 +138,7 @@ mod tests {
             enhanced_status_codes: true,
             dsn: true,
             start_tls: true,
+            xclient: None,
         }
     }
 
@@ -148,6 +156,7 @@ mod tests {
 
     #[test]
     fn reading_is_lenient() {
+        let name_and_address = XClientOffer { name: true, address: true, ..XClientOffer::default() };
         let cases = [
             (&["SIZE 10"][..], Extensions::default()),
             (&["mx", "size 10 20"], Extensions { size: Some(10), ..Extensions::default() }),
@@ -155,6 +164,7 @@ mod tests {
             (&["mx", "SIZE 99999999999999999999999"], Extensions { size: Some(0), ..Extensions::default() }),
             (&["mx", "AUTH PLAIN", "AUTH=PLAIN", "", "X-DSN"], Extensions::default()),
             (&["mx", "8bitMIME"], Extensions { eight_bit_mime: true, ..Extensions::default() }),
+            (&["mx", "XCLIENT name ADDR X"], Extensions { xclient: Some(name_and_address), ..Extensions::default() }),
         ];
         for (lines, expected) in cases {
             assert_eq!(read(lines), expected, "{lines:?}");

@@ -22,12 +22,14 @@
 //! ```
 //!
 //! Modules, in the order in which they build on each other:
-//! [`address`], [`reply`], [`extension`], [`parameter`], [`command`], [`mod@line`], [`data`], [`server`], [`client`].
+//! [`address`], [`reply`], [`xclient`], [`extension`], [`parameter`], [`command`], [`mod@line`], [`data`], [`server`],
+//! [`client`].
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod address;
 pub mod reply;
+pub mod xclient;
 pub mod extension;
 pub mod parameter;
 pub mod command;

@@ -14,7 +14,7 @@
 //! S: 250 +SIZE -STARTTLS                      lines that a reply has and has not
 //! E: message Hello\r\n                        what came out: a message, as it came over the wire,
 //! E: fault too-large                          a message that is refused whatever it says,
-//! E: reset, E: starttls, E: close             and where a file has any of them, hello, mail, rcpt, begin.
+//! E: reset, E: starttls, E: xclient, E: close             and where a file has any of them, hello, mail, rcpt, begin.
 //! ```
 //!
 //! Escapes are those of Rust, and `\*1000{abc}` repeats.
@@ -209,6 +209,7 @@ fn describe(event: &Event) -> String {
         Event::MessageEnd(Err(MessageFault::TooLarge)) => "fault too-large".to_owned(),
         Event::Reset => "reset".to_owned(),
         Event::StartTls => "starttls".to_owned(),
+        Event::XClient(said) => format!("xclient{said}"),
         Event::Close => "close".to_owned(),
         Event::MessageChunk(_) | Event::MessageEnd(Ok(_)) => String::new(),
     }
@@ -237,6 +238,7 @@ fn set_policy(policy: &mut ServerPolicy, setting: &str) {
         ("recipients", number) => policy.max_recipients = number.parse().unwrap(),
         ("errors", number) => policy.max_errors = number.parse().unwrap(),
         ("junk", number) => policy.max_junk_commands = number.parse().unwrap(),
+        ("xclient", "on") => policy.xclient = true,
         ("line", number) => policy.max_line = number.parse().unwrap(),
         _ => panic!("{setting}"),
     }

@@ -87,6 +87,7 @@ impl Pair {
                     self.server.accept(Reply::new(250, "2.0.0", "Taken"));
                 }
                 Event::StartTls => self.server.accept(Reply::new(220, "2.0.0", "Go ahead")),
+                Event::XClient(_) => self.server.accept(Reply::new(220, "", "mx.example.com ready")),
                 Event::Hello { .. } | Event::Mail { .. } | Event::Rcpt { .. } => {
                     self.server.accept(Reply::new(250, "", "OK"));
                 }

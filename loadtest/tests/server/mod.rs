@@ -170,7 +170,7 @@ impl Session {
                 result.unwrap();
                 return self.take(ok);
             }
-            Event::StartTls => self.server.refuse(Reply::new(454, "4.7.0", "No")),
+            Event::XClient(_) | Event::StartTls => self.server.refuse(Reply::new(454, "4.7.0", "No")),
             Event::Reset | Event::Close => {}
         }
         true

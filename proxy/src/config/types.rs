@@ -95,6 +95,8 @@ pub struct Listener {
     pub tls: ServerTls,
     /// Peers whose PROXY protocol header is required and believed; empty: the protocol is off.
     pub proxy_protocol: Vec<IpNet>,
+    /// Peers that may say with XCLIENT whom they speak for.
+    pub xclient: Vec<IpNet>,
     /// What a bare CR or LF in a message leads to.
     pub bare_newline: BareNewline,
     /// `[listener.NAME.limits]`
@@ -318,6 +320,8 @@ pub struct Route {
     pub tls: ClientTls,
     /// PEM certificates to trust in place of the system's, where `tls` is required; absolute.
     pub ca: Option<PathBuf>,
+    /// Whether upstreams that offer XCLIENT are told whom we speak for.
+    pub xclient: bool,
     /// Connections kept.
     pub pool: Pool,
     /// Connections at once, idle ones included; 0: no limit.

@@ -167,7 +167,9 @@ async fn serve_connection(
             return;
         }
     };
-    if place.claim(client.ip(), limits.connections_per_ip).is_err() {
+    // A proxy that speaks for many clients is one address.
+    let speaks_for_others = settings.xclient.iter().any(|network| network.contains(&client.ip()));
+    if !speaks_for_others && place.claim(client.ip(), limits.connections_per_ip).is_err() {
         metrics.refused(Refusal::ConnectionsPerIp);
         tracing::debug!(listener = &*name, %client, "too many connections from one client");
         return refuse(stream, hostname).await;

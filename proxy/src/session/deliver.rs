@@ -116,7 +116,7 @@ impl Transaction {
         let mut replies = match &mut self.opened {
             Some(opened) if opened.destination == *destination => opened.delivery.rcpt(recipients).await?,
             _ => {
-                let mut delivery = destination.route.begin(&destination.domain).await?;
+                let mut delivery = destination.route.begin(&destination.domain, Some(&self.client)).await?;
                 let replies = delivery.mail_and_rcpt(&self.sender, &self.parameters, recipients).await?;
                 // Without a recipient there is no transaction to go on with: the next one begins anew. Those that a
                 // connection had accepted which was lost since are asked for at the end of the message.
@@ -370,7 +370,10 @@ async fn open(
     let unreachable = |error: UpstreamError| Box::new(Outcome::failed(error.reply(), &error.to_string()));
     let mut delivery = match transaction.opened.take_if(|opened| opened.destination == *destination) {
         Some(opened) => opened.delivery,
-        None => destination.route.begin(&destination.domain).await.map_err(unreachable)?,
+        None => {
+            let client = Some(&transaction.client);
+            destination.route.begin(&destination.domain, client).await.map_err(unreachable)?
+        }
     };
     let replies = delivery.mail_and_rcpt(sender, &transaction.parameters, recipients).await.map_err(unreachable)?;
     match replies.into_iter().find(|reply| !reply.is_positive()) {

@@ -4,6 +4,7 @@
 //! only walks through the dialog.
 
 mod stream;
+mod introduction;
 mod recipients;
 mod received;
 mod transaction;
@@ -19,13 +20,15 @@ use bytes::BytesMut;
 use mailweir_smtp::data::PIECE;
 use mailweir_smtp::extension::Extensions;
 use mailweir_smtp::reply::Reply;
-use mailweir_smtp::server::{BareNewline, Event, Server, ServerPolicy, TlsPolicy};
+use mailweir_smtp::server::{BareNewline, ClientName, Event, Server, ServerPolicy, TlsPolicy};
+use mailweir_smtp::xclient::XClient;
 
 use crate::chain::{Refusal, Ruling, Run};
 use crate::config::{self, Listener, ServerTls};
 use crate::generation::{Generation, Listening, Proxy};
 use crate::host::{TlsFacts, TransactionFacts};
 
+use introduction::Said;
 use stream::{Expecting, ReadEnd};
 use transaction::Transaction;
 
@@ -57,6 +60,8 @@ pub struct Session {
     input: BytesMut,
     trusted: bool,
     hello: Option<Hello>,
+    /// The client's name in the DNS and in EHLO, where a proxy in front of us has said them.
+    said: Said,
     /// The first transaction's way through the chain, begun when the client connected.
     first_run: Option<(Run, Arc<TransactionFacts>)>,
     transaction: Option<Transaction>,
@@ -97,6 +102,8 @@ impl Progress {
 pub(super) struct Hello {
     pub(super) name: String,
     pub(super) extended: bool,
+    /// What an upstream is told of the client.
+    pub(super) introduction: Arc<XClient>,
 }
 
 /// Why a session ended before QUIT.
@@ -125,6 +132,7 @@ impl Session {
             input: BytesMut::new(),
             trusted,
             hello: None,
+            said: Said::default(),
             first_run: None,
             transaction: None,
             messages: 0,
@@ -175,7 +183,7 @@ impl Session {
 
     async fn carry_out(&mut self, event: Event) -> Result<(), SessionEnd> {
         match event {
-            Event::Hello { name, extended } => self.hello(name.as_str().to_owned(), extended).await,
+            Event::Hello { name, extended } => self.hello(name, extended).await,
             Event::Mail { path, parameters } => self.mail(path, parameters).await,
             Event::Rcpt { path, parameters } => self.rcpt(path, parameters).await,
             Event::MessageBegin { framing } => self.begin_message(framing),
@@ -183,6 +191,7 @@ impl Session {
             Event::MessageEnd(summary) => self.end_message(summary).await,
             Event::Reset => self.abandon_transaction().await,
             Event::StartTls => return self.start_tls().await,
+            Event::XClient(said) => self.introduced(*said).await,
             Event::Close => {}
         }
         Ok(())
@@ -190,6 +199,15 @@ impl Session {
 
     /// The greeting, after the filters of the connect phase.
     async fn greet(&mut self) -> Result<(), SessionEnd> {
+        match self.greeting().await {
+            Ok(reply) => self.server.greet(reply),
+            Err(Refusal { reply, disconnect: true }) => self.server.close(reply),
+            Err(Refusal { reply, disconnect: false }) => self.server.greet(reply),
+        }
+        self.flush().await
+    }
+
+    async fn greeting(&mut self) -> Result<Reply, Refusal> {
         let (mut run, facts) = self.new_run();
         let ruling = run.connect().await;
         tarpit(&mut run).await;
@@ -197,23 +215,20 @@ impl Session {
             Ruling::Continue => {
                 self.first_run = Some((run, facts));
                 let hostname = &self.connection.generation.config.server.hostname;
-                self.server.greet(Reply::new(220, "", &format!("{hostname} ESMTP mailweir")));
+                Ok(Reply::new(220, "", &format!("{hostname} ESMTP mailweir")))
             }
-            Ruling::Refuse(Refusal { reply, disconnect }) => {
-                self.report_phase("connect", run, &facts, &reply).await;
-                if disconnect {
-                    self.server.close(reply);
-                } else {
-                    self.server.greet(reply);
-                }
+            Ruling::Refuse(refusal) => {
+                self.report_phase("connect", run, &facts, &refusal.reply).await;
+                Err(refusal)
             }
         }
-        self.flush().await
     }
 
-    async fn hello(&mut self, name: String, extended: bool) {
+    async fn hello(&mut self, name: ClientName, extended: bool) {
         self.abandon_transaction().await;
-        let previous = self.hello.replace(Hello { name, extended });
+        let name = self.said.helo.clone().unwrap_or(name);
+        let introduction = self.introduction(name.clone(), extended);
+        let previous = self.hello.replace(Hello { name: name.as_str().to_owned(), extended, introduction });
         if previous.is_some() {
             // A client that gives another name begins anew: sandboxes and SPF have seen the first one.
             self.abandon_first_run().await;
@@ -411,6 +426,7 @@ fn policy(connection: &Connection, settings: &Listener) -> ServerPolicy {
             (ServerTls::Opportunistic(_), None) => TlsPolicy::Offered,
             (ServerTls::Required(_), None) => TlsPolicy::Required,
         },
+        xclient: introduction::is_allowed(settings, connection),
         ..ServerPolicy::new(&connection.generation.config.server.hostname)
     }
 }

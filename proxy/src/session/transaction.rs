@@ -9,6 +9,7 @@ use mailweir_smtp::address::{ForwardPath, ReversePath};
 use mailweir_smtp::parameter::{MailParameters, RcptParameters};
 use mailweir_smtp::reply::Reply;
 use mailweir_smtp::server::{Framing, MessageFault, MessageSummary};
+use mailweir_smtp::xclient::XClient;
 
 use crate::chain::{Envelope, Refusal, Ruling, Run};
 use crate::generation::Generation;
@@ -26,6 +27,8 @@ pub(super) struct Transaction {
     pub(super) generation: Arc<Generation>,
     pub(super) facts: Arc<TransactionFacts>,
     pub(super) run: Run,
+    /// Whom an upstream is told that we speak for.
+    pub(super) client: Arc<XClient>,
     pub(super) sender: ReversePath,
     pub(super) parameters: MailParameters,
     /// Those that were accepted.
@@ -71,10 +74,12 @@ impl Session {
             refused => refused,
         };
         tarpit(&mut run).await;
+        let client = self.hello.as_ref().map(|hello| Arc::clone(&hello.introduction)).unwrap_or_default();
         let transaction = Transaction {
             generation: Arc::clone(&self.connection.generation),
             facts,
             run,
+            client,
             sender,
             parameters,
             recipients: Vec::new(),

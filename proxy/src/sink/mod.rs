@@ -219,6 +219,7 @@ impl Shared {
             enhanced_status_codes: true,
             dsn: true,
             start_tls: options.tls.is_some(),
+            xclient: None,
         };
         let is_offered = |line: &String| {
             let keyword = line.split(' ').next().unwrap_or_default();

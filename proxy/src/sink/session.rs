@@ -139,6 +139,7 @@ impl Session {
             }
             Event::Reset => self.content = None,
             // Handled by the caller.
+            Event::XClient(_) => self.server.refuse(Reply::new(502, "5.5.1", "Command not implemented")),
             Event::StartTls | Event::Close | Event::MessageEnd(_) => {}
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Buf as _, BytesMut};
 use mailweir_smtp::client::{Client, ClientEvent};
 use mailweir_smtp::reply::Reply;
+use mailweir_smtp::xclient::XClient;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     pub(super) needs_reset: bool,
     /// It was used for another session before this one.
     pub(super) is_reused: bool,
+    /// The client that the upstream takes us for, where we said XCLIENT.
+    pub(super) speaks_for: Option<Arc<XClient>>,
     /// The right to use it; none while it is idle or being set up.
     pub(super) slot: Option<Slot>,
     stream: Stream,
@@ -61,6 +64,7 @@ impl Connection {
             messages: 0,
             needs_reset: false,
             is_reused: false,
+            speaks_for: None,
             slot: None,
             stream: Stream::Plain(stream),
             input: BytesMut::with_capacity(INPUT_BUFFER),
@@ -131,6 +135,7 @@ impl Connection {
             messages: 0,
             needs_reset: false,
             is_reused: false,
+            speaks_for: None,
             slot: None,
             stream: Stream::Tls(Box::new(stream)),
             input,
@@ -227,6 +232,7 @@ pub(super) fn reply_of(event: ClientEvent) -> Reply {
         ClientEvent::Greeting(reply)
         | ClientEvent::Hello(reply)
         | ClientEvent::StartTls(reply)
+        | ClientEvent::XClient(reply)
         | ClientEvent::Mail(reply)
         | ClientEvent::Rcpt(reply)
         | ClientEvent::Data(reply)

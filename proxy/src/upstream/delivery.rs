@@ -7,12 +7,14 @@ use mailweir_smtp::address::{Domain, ReversePath};
 use mailweir_smtp::client::BdatChunk;
 use mailweir_smtp::parameter::MailParameters;
 use mailweir_smtp::reply::Reply;
+use mailweir_smtp::xclient::XClient;
 
 use super::body::{self, BodyError};
 use super::connection::{Connection, answer};
 use super::conversion::ContentLimits;
-use super::envelope::{Accepted, Recipient, Transaction, add_recipients, open};
+use super::envelope::{self, Accepted, Recipient, Transaction, add_recipients};
 use super::error::{ConnectionError, UpstreamError, for_client};
+use super::introduction::introduce;
 use super::route::{Candidates, Reuse, RouteHandle};
 use crate::message::{Framing, Message};
 
@@ -28,6 +30,8 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 pub struct Delivery {
     route: Arc<RouteHandle>,
     domain: Domain,
+    /// Whom we speak for.
+    client: Arc<XClient>,
     candidates: Candidates,
     /// `None`: it broke, or a method is at work on it.
     connection: Option<Connection>,
@@ -55,8 +59,14 @@ impl From<UpstreamError> for Failure {
 }
 
 impl Delivery {
-    pub(super) fn new(route: Arc<RouteHandle>, domain: Domain, candidates: Candidates, connection: Connection) -> Self {
-        Self { route, domain, candidates, connection: Some(connection), transaction: Transaction::none() }
+    pub(super) fn new(
+        route: Arc<RouteHandle>,
+        domain: Domain,
+        client: Arc<XClient>,
+        candidates: Candidates,
+        connection: Connection,
+    ) -> Self {
+        Self { route, domain, client, candidates, connection: Some(connection), transaction: Transaction::none() }
     }
 
     /// The upstream's name, while there is a connection.
@@ -117,8 +127,7 @@ impl Delivery {
                 Some(connection) => connection,
                 None => self.replacement(reuse).await?,
             };
-            let limit = self.route.config().command_timeout;
-            match open(&mut connection, sender, parameters, recipients, limit).await {
+            match self.open(&mut connection, sender, parameters, recipients).await {
                 Ok((transaction, replies)) => {
                     connection.is_reused = true;
                     self.transaction = transaction;
@@ -147,6 +156,25 @@ impl Delivery {
                 }
             }
         }
+    }
+
+    /// Says whom we speak for, and opens the transaction.
+    async fn open(
+        &self,
+        connection: &mut Connection,
+        sender: &ReversePath,
+        parameters: &MailParameters,
+        recipients: &[Recipient],
+    ) -> Result<(Transaction, Vec<Reply>), ConnectionError> {
+        let config = self.route.config();
+        let limit = config.command_timeout;
+        if config.xclient
+            && let Some(refusal) = introduce(connection, &self.client, self.route.own_name(), limit).await?
+        {
+            let replies = vec![refusal.clone(); recipients.len()];
+            return Ok((Transaction::Closed(refusal), replies));
+        }
+        envelope::open(connection, sender, parameters, recipients, limit).await
     }
 
     /// Further recipients of the transaction, pipelined where the upstream has that.

@@ -105,7 +105,7 @@ fn accepted<'a>(recipients: &'a [Recipient], replies: &'a [Reply]) -> impl Itera
     recipients.iter().zip(replies).filter(|(_, reply)| reply.is_positive()).map(|(recipient, _)| recipient.clone())
 }
 
-async fn reset_done(connection: &mut Connection, limit: Duration) -> Result<(), ConnectionError> {
+pub(super) async fn reset_done(connection: &mut Connection, limit: Duration) -> Result<(), ConnectionError> {
     let reply = answer(connection.ask(limit).await?)?;
     // A server that refuses RSET is in a state that nobody knows.
     if reply.is_positive() { Ok(()) } else { Err(ConnectionError::ShuttingDown(reply)) }

@@ -18,6 +18,7 @@
 
 mod route;
 mod delivery;
+mod introduction;
 mod envelope;
 mod body;
 mod conversion;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use mailweir_smtp::address::{ClientName, Domain};
 use mailweir_smtp::extension::Extensions;
+use mailweir_smtp::xclient::XClient;
 
 use super::connect::Connector;
 use super::connection::Connection;
@@ -181,14 +182,20 @@ impl RouteHandle {
 
     /// A connection to the best upstream that is there: an idle one, or a new one, on whichever host answers.
     ///
-    /// `domain` is the recipient's; it matters only when [`Self::depends_on_domain`].
+    /// `domain` is the recipient's; it matters only when [`Self::depends_on_domain`]. `client` is whom we speak for, which
+    /// upstreams are told that offer XCLIENT, if the route is configured so.
     ///
     /// # Errors
     /// [`UpstreamError::Unreachable`], [`UpstreamError::TooMany`] after `connect_timeout`, or those about the domain.
-    pub async fn begin(self: &Arc<Self>, domain: &Domain) -> Result<Delivery, UpstreamError> {
+    pub async fn begin(
+        self: &Arc<Self>,
+        domain: &Domain,
+        client: Option<&Arc<XClient>>,
+    ) -> Result<Delivery, UpstreamError> {
         let mut candidates = self.candidates(domain).await?;
         let connection = self.connection(&mut candidates, Reuse::Allowed).await?;
-        Ok(Delivery::new(Arc::clone(self), domain.clone(), candidates, connection))
+        let client = client.map_or_else(|| Arc::new(XClient::unavailable()), Arc::clone);
+        Ok(Delivery::new(Arc::clone(self), domain.clone(), client, candidates, connection))
     }
 
     /// Connections that wait for work, over all hosts.
@@ -213,6 +220,11 @@ impl RouteHandle {
 
     pub(super) fn config(&self) -> &config::Route {
         &self.config
+    }
+
+    /// Our name in EHLO.
+    pub(super) fn own_name(&self) -> &ClientName {
+        &self.connector.hostname
     }
 
     pub(super) fn observer(&self) -> &dyn Observer {

@@ -18,6 +18,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub(crate) struct Client {
     stream: Box<dyn Duplex>,
     input: Vec<u8>,
+    address: Option<SocketAddr>,
     /// The certificate that the server showed, DER.
     pub(crate) certificate: Vec<u8>,
 }
@@ -25,11 +26,18 @@ pub(crate) struct Client {
 impl Client {
     /// A connection on which nothing was read.
     pub(crate) async fn connect(server: SocketAddr) -> Self {
-        Self::over(TcpStream::connect(server).await.unwrap())
+        let stream = TcpStream::connect(server).await.unwrap();
+        let address = stream.local_addr().ok();
+        Self { address, ..Self::over(stream) }
     }
 
     fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
-        Self { stream: Box::new(stream), input: Vec::new(), certificate: Vec::new() }
+        Self { stream: Box::new(stream), input: Vec::new(), address: None, certificate: Vec::new() }
+    }
+
+    /// Our own end, of a connection without TLS.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.address.unwrap()
     }
 
     /// A client that was greeted and has said EHLO.

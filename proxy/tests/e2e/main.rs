@@ -32,3 +32,4 @@ mod reload;
 mod smuggling;
 mod tls;
 mod upstreams;
+mod xclient;

@@ -10,6 +10,7 @@ pub(super) enum Expected {
     Hello,
     Helo,
     StartTls,
+    XClient,
     Mail,
     Rcpt,
     Data,
@@ -26,7 +27,7 @@ impl Expected {
         match (self, code) {
             (_, 400..=599) => true,
             (Self::Data, _) => code == 354,
-            (Self::Greeting | Self::StartTls, _) => code == 220,
+            (Self::Greeting | Self::StartTls | Self::XClient, _) => code == 220,
             (_, 200..=299) => true,
             _ => false,
         }
@@ -37,6 +38,7 @@ impl Expected {
             Self::Greeting => ClientEvent::Greeting(reply),
             Self::Hello | Self::Helo => ClientEvent::Hello(reply),
             Self::StartTls => ClientEvent::StartTls(reply),
+            Self::XClient => ClientEvent::XClient(reply),
             Self::Mail => ClientEvent::Mail(reply),
             Self::Rcpt => ClientEvent::Rcpt(reply),
             Self::Data => ClientEvent::Data(reply),

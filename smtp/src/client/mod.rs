@@ -20,6 +20,7 @@ use crate::address::{ClientName, ForwardPath, ReversePath};
 use crate::extension::Extensions;
 use crate::parameter::{MailParameters, RcptParameters};
 use crate::reply::{Reply, ReplyError, ReplyParser};
+use crate::xclient::XClient;
 use expected::Expected;
 
 /// A reply, and what it answers.
@@ -31,6 +32,8 @@ pub enum ClientEvent {
     Hello(Reply),
     /// To STARTTLS. After a 220: shake hands, then call [`Client::tls_established`].
     StartTls(Reply),
+    /// To XCLIENT: a greeting for the client named. EHLO comes next.
+    XClient(Reply),
     /// To MAIL.
     Mail(Reply),
     /// To RCPT.
@@ -182,6 +185,13 @@ impl Client {
         self.expected.clear();
         self.extensions = Extensions::default();
         self.channel = Channel::Open;
+    }
+
+    /// XCLIENT, on whose behalf we speak, limited to what the server takes. Not in a transaction; nothing may be
+    /// pipelined after it.
+    pub fn xclient(&mut self, client: &XClient) {
+        let said = client.clone().limited_to(self.extensions.xclient.unwrap_or_default());
+        self.command(format_args!("XCLIENT{said}"), Expected::XClient);
     }
 
     /// MAIL. Which parameters the server can take is for the user to see.

@@ -12,6 +12,7 @@ use crate::command::{Command, CommandError};
 use crate::line::LineError;
 use crate::parameter::{BodyType, MailParameters, RcptParameters};
 use crate::reply::Reply;
+use crate::xclient::XClient;
 
 /// This many times the limit of recipients may be tried in one transaction before each further one is junk.
 const EXCUSED: usize = 10;
@@ -56,6 +57,7 @@ pub(super) fn read(phase: Phase, session: &mut Session, input: &mut BytesMut) ->
         (Command::Rcpt { path, parameters }, phase) => return rcpt(path, parameters, phase, session),
         (Command::Data, phase) => return data(phase, session),
         (Command::Reset, phase) => return reset(phase, session),
+        (Command::XClient(said), phase) => return xclient(said, phase, session),
         (Command::Verify, phase) => {
             session.junk(&Reply::new(252, "2.5.2", "Cannot verify, but will accept and try"), phase)
         }
@@ -196,6 +198,14 @@ fn start_tls(phase: Phase, session: &mut Session) -> (State, Progress) {
         }
         (_, phase @ (Phase::Fresh | Phase::Unwelcome)) => refuse(&out_of_sequence("Send EHLO first"), phase, session),
         (_, phase) => refuse(&out_of_sequence("Not in a transaction"), phase, session),
+    }
+}
+
+fn xclient(said: Box<XClient>, phase: Phase, session: &mut Session) -> (State, Progress) {
+    match phase {
+        phase if !session.policy.xclient => refuse(&CommandError::Unknown.reply(), phase, session),
+        Phase::Transaction(_) | Phase::Chunking(..) => refuse(&out_of_sequence("Not in a transaction"), phase, session),
+        _ => (State::Asked(Question::XClient), Progress::Event(Event::XClient(said))),
     }
 }
 

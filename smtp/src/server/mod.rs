@@ -45,6 +45,7 @@ use crate::address::{ForwardPath, ReversePath};
 use crate::extension::Extensions;
 use crate::parameter::{MailParameters, RcptParameters};
 use crate::reply::Reply;
+use crate::xclient::XClient;
 use session::{Session, Toll};
 use state::{Progress, State};
 
@@ -89,6 +90,9 @@ pub enum Event {
     /// STARTTLS. Answer with [`Server::accept`], write the output, shake hands and call [`Server::tls_established`];
     /// or with [`Server::refuse`].
     StartTls,
+    /// XCLIENT, from a peer that the policy allows it: it speaks for this client. Answer with the greeting for that
+    /// client, by [`Server::accept`]; or turn it away with [`Server::refuse`]. EHLO comes next.
+    XClient(Box<XClient>),
     /// Write the output and close the connection. The last event.
     Close,
 }
@@ -115,7 +119,7 @@ impl Server {
     }
 
     /// What the extensions of EHLO replies and the parameters allowed are from now on; the size offered is also a
-    /// limit. STARTTLS is offered as the policy says, whatever is said here.
+    /// limit. STARTTLS and XCLIENT are offered as the policy says, whatever is said here.
     ///
     /// Without this call PIPELINING, ENHANCEDSTATUSCODES, 8BITMIME, SMTPUTF8, CHUNKING and SIZE are offered.
     pub fn set_offer(&mut self, offer: Extensions) {

@@ -23,10 +23,13 @@ pub struct ServerPolicy {
     pub max_junk_commands: usize,
     /// The longest command line, in octets with CRLF. RFC 5321 says 512 and more for extensions; RFC 3461 adds most.
     pub max_line: usize,
+    /// The peer may say with XCLIENT whom it speaks for. For proxies that are trusted: whatever they say is believed.
+    pub xclient: bool,
 }
 
 impl ServerPolicy {
-    /// Bare newlines refused, no STARTTLS, 50 MiB, 1000 recipients, 20 errors, 100 junk commands, 2048 octets a line.
+    /// Bare newlines refused, no STARTTLS, 50 MiB, 1000 recipients, 20 errors, 100 junk commands, 2048 octets a line, no
+    /// XCLIENT.
     pub fn new(hostname: &str) -> Self {
         Self {
             hostname: hostname.to_owned(),
@@ -37,6 +40,7 @@ impl ServerPolicy {
             max_errors: 20,
             max_junk_commands: 100,
             max_line: 2048,
+            xclient: false,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::state::{Dialect, Phase, State};
 use crate::extension::Extensions;
 use crate::line::LineReader;
 use crate::reply::Reply;
+use crate::xclient::XClientOffer;
 
 /// What outlives the states of a connection.
 #[derive(Debug)]
@@ -50,7 +51,8 @@ impl Session {
 
     pub(super) fn set_offer(&mut self, offer: Extensions) {
         let start_tls = matches!(self.policy.tls, TlsPolicy::Offered | TlsPolicy::Required);
-        self.offer = Extensions { start_tls, ..offer };
+        let xclient = self.policy.xclient.then(XClientOffer::all);
+        self.offer = Extensions { start_tls, xclient, ..offer };
     }
 
     pub(super) fn tls_established(&mut self) {

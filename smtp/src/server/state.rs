@@ -102,6 +102,8 @@ pub(super) enum Question {
     /// `MessageEnd`; then comes this phase.
     Verdict(Phase, Content),
     StartTls(Dialect),
+    /// `XClient`: the answer is a greeting.
+    XClient,
 }
 
 /// Whether a message can be accepted.
@@ -208,6 +210,7 @@ impl State {
                 session.write(reply);
                 Self::Handshake
             }
+            Question::XClient => greeted(session, reply),
         }
     }
 
@@ -246,6 +249,7 @@ impl State {
                 session.write(&reply);
                 Self::greeted(dialect)
             }
+            Self::Asked(Question::XClient) => greeted(session, &reply),
             Self::Data(dialect, mut scanner) => {
                 scanner.discard();
                 Self::DroppingData(dialect, scanner, reply)

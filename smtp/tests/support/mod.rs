@@ -104,6 +104,7 @@ impl Driver {
             Event::Hello { .. } => self.reply("hello", Reply::new(250, "", "mx.example.com")),
             Event::Mail { .. } => self.reply("mail", Reply::new(250, "2.1.0", "Sender OK")),
             Event::Rcpt { .. } => self.reply("rcpt", Reply::new(250, "2.1.5", "Recipient OK")),
+            Event::XClient(_) => self.reply("xclient", Reply::new(220, "", "mx.example.com ESMTP")),
             Event::StartTls => self.reply("starttls", Reply::new(220, "2.0.0", "Ready to start TLS")),
             Event::MessageBegin { framing } => {
                 self.framing = *framing;

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mailweir_smtp::address::{Domain, ForwardPath, ReversePath};
+use mailweir_smtp::address::{ClientName, Domain, ForwardPath, ReversePath};
 use mailweir_smtp::parameter::{BodyType, MailParameters, RcptParameters};
+use mailweir_smtp::xclient::{Attribute, XClient};
 
 use crate::config::Config;
 use crate::message::{Message, MessageLimits};
@@ -55,6 +57,8 @@ pub(super) async fn interruption() {
 /// A message on its way out.
 struct Release {
     route: Arc<RouteHandle>,
+    /// Who sent it to us.
+    client: Arc<XClient>,
     sender: ReversePath,
     parameters: MailParameters,
     message: Message,
@@ -99,7 +103,8 @@ impl Release {
         };
         let message = Message::from_bytes(content, limits)?;
         let own = Domain::parse(config.server.hostname.as_bytes()).context("the hostname")?;
-        let mut release = Self { route, sender, parameters, message, groups: Vec::new(), kept: Vec::new() };
+        let client = Arc::new(client(&record));
+        let mut release = Self { route, client, sender, parameters, message, groups: Vec::new(), kept: Vec::new() };
         release.plan(record, &own);
         Ok(release)
     }
@@ -158,7 +163,7 @@ impl Release {
     /// # Errors
     /// When the upstream was lost over the recipients, so that nobody got it.
     async fn hand_on(&self, group: &Group) -> Result<Vec<Kept>, UpstreamError> {
-        let mut delivery = match self.route.begin(&group.domain).await {
+        let mut delivery = match self.route.begin(&group.domain, Some(&self.client)).await {
             Ok(delivery) => delivery,
             Err(error) => return Ok(group.kept(&error.to_string())),
         };
@@ -177,6 +182,18 @@ impl Release {
         let accepted = answered().filter(|(_, reply)| reply.is_positive());
         kept.extend(accepted.map(|(name, _)| Kept::new(name, &reason)));
         Ok(kept)
+    }
+}
+
+/// The client as the record has it.
+fn client(record: &Record) -> XClient {
+    let address: Option<SocketAddr> = record.client.parse().ok();
+    let known = XClient::unavailable();
+    XClient {
+        address: address.map_or(known.address, |client| Attribute::Known(client.ip())),
+        port: address.map_or(known.port, |client| Attribute::Known(client.port())),
+        helo: ClientName::parse(record.helo.as_bytes()).map_or(known.helo, Attribute::Known),
+        ..known
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn listener(table: Table<'_>, context: &Context<'_>) -> Option<Listen
         table.list("trusted_networks", "[\"10.0.0.0/8\", \"::1\"]", value::network).unwrap_or_default();
     let relay_domains = relay_domains(&table, &trusted_networks);
     let proxy_protocol = proxy_protocol(&table, &trusted_networks);
+    let xclient = table.list("xclient", "[\"192.0.2.10\"]", value::network).unwrap_or_default();
     let tls = match table.table("tls") {
         Some(tls) => server_tls(tls, context),
         None => Some(ServerTls::Off),
@@ -52,6 +53,7 @@ pub(super) fn listener(table: Table<'_>, context: &Context<'_>) -> Option<Listen
         trusted_networks,
         tls: tls?,
         proxy_protocol,
+        xclient,
         bare_newline,
         limits,
     })

@@ -21,6 +21,7 @@ pub(super) fn route(table: Table<'_>, context: &Context<'_>) -> Option<Route> {
         let remedy = "set tls = \"required\", or remove ca";
         table.error("ca", Problem::new("certificates are checked with tls = \"required\" only", remedy));
     }
+    let xclient = xclient(&table, upstreams.as_ref());
     let pool = pool(table.table("pool"));
     // Each transaction of a client has one. Several times what a single client may have (`connections_per_ip`), so that
     // none can take them all; and few enough for a server that has no limit of its own.
@@ -34,6 +35,7 @@ pub(super) fn route(table: Table<'_>, context: &Context<'_>) -> Option<Route> {
         upstreams: upstreams?,
         tls,
         ca,
+        xclient,
         pool,
         max_connections,
         connect_timeout,
@@ -71,6 +73,20 @@ fn upstreams(table: &Table<'_>) -> Option<Upstreams> {
         table.error("upstreams", Problem::new(what, "give \"mx\" a route of its own"));
     }
     Some(if exchangers { Upstreams::Mx } else { Upstreams::Hosts(hosts) })
+}
+
+/// An upstream offers XCLIENT to proxies that its operator trusts, so it is meant to be used. Strangers need not know.
+fn xclient(table: &Table<'_>, upstreams: Option<&Upstreams>) -> bool {
+    let follows_mx = upstreams == Some(&Upstreams::Mx);
+    let asked = table.optional("xclient", |value| {
+        let on = value::boolean(value)?;
+        if on && follows_mx {
+            let what = "true is for upstreams that are named, not for \"mx\"";
+            return Err(Problem::new(what, "remove it, or name the upstreams"));
+        }
+        Ok(on)
+    });
+    asked.unwrap_or(!follows_mx)
 }
 
 fn pool(table: Option<Table<'_>>) -> Pool {

@@ -33,7 +33,7 @@ async fn the_next_host_is_tried_in_the_same_breath() {
 async fn no_host_is_451() {
     for (name, useless) in USELESS {
         let (_server, route) = route_with(&[useless]).await;
-        let error = route.begin(&domain()).await.err().unwrap_or_else(|| panic!("{name}: connected"));
+        let error = route.begin(&domain(), None).await.err().unwrap_or_else(|| panic!("{name}: connected"));
         assert_eq!(error.reply().to_string(), "451 4.4.1 The next mail server does not answer, try again", "{name}");
         assert!(!error.is_in_doubt());
     }
@@ -43,7 +43,7 @@ async fn no_host_is_451() {
 async fn refused_connections_are_451() {
     let unused = mailweir_testkit::ports::free().unwrap();
     let route = handle(route_to(&[unused, unused]));
-    assert_eq!(route.begin(&domain()).await.err().unwrap().reply().code(), 451);
+    assert_eq!(route.begin(&domain(), None).await.err().unwrap().reply().code(), 451);
 }
 
 #[tokio::test]
@@ -54,9 +54,9 @@ async fn a_silent_host_costs_one_connect_timeout() {
     config.connect_timeout = Duration::from_millis(300);
     config.pool.idle = 0;
     let route = handle(config);
-    drop(route.begin(&domain()).await.unwrap());
+    drop(route.begin(&domain(), None).await.unwrap());
     // The second time it is known.
-    drop(route.begin(&domain()).await.unwrap());
+    drop(route.begin(&domain(), None).await.unwrap());
     assert_eq!((first.connections(), second.connections()), (1, 2));
 }
 
@@ -64,7 +64,7 @@ async fn a_silent_host_costs_one_connect_timeout() {
 async fn names_that_do_not_exist_are_the_operators_mistake_and_no_bounce() {
     let mut config = route_to(&[]);
     config.upstreams = Upstreams::Hosts(vec![UpstreamHost { host: "no-such-host.invalid".to_owned(), port: 25 }]);
-    assert_eq!(handle(config).begin(&domain()).await.err().unwrap().reply().code(), 451);
+    assert_eq!(handle(config).begin(&domain(), None).await.err().unwrap().reply().code(), 451);
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn what_upstreams_have_in_common_is_learned() {
     let (first, second) = (server(&[rich]).await, server(&[poor]).await);
     let route = handle(route_to(&[first.address(), second.address()]));
     assert!(route.extensions().eight_bit_mime && !route.extensions().smtp_utf8, "assumed before the first contact");
-    let held = route.begin(&domain()).await.unwrap();
+    let held = route.begin(&domain(), None).await.unwrap();
     assert!(route.extensions().dsn);
     assert_eq!(route.extensions().size, Some(1000));
     route.probe().await;

@@ -65,6 +65,6 @@ async fn exchangers_without_an_address_are_none() {
     let routes = Routes::new(&[("mx".to_owned(), route)].into(), &settings, None).unwrap();
     let route = routes.route("mx").unwrap();
     assert!(route.depends_on_domain());
-    let error = route.begin(&Domain::parse(b"hollow.test").unwrap()).await.err().unwrap();
+    let error = route.begin(&Domain::parse(b"hollow.test").unwrap(), None).await.err().unwrap();
     assert_eq!(error.reply().code(), 550, "{error}");
 }

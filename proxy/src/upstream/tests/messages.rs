@@ -160,7 +160,7 @@ async fn content_that_the_upstream_cannot_take() {
         ),
     ] {
         let (_server, route) = route_with(&[&script(&[&ready, ENVELOPE, TAKEN, "-- end"])]).await;
-        let mut delivery = route.begin(&domain()).await.unwrap();
+        let mut delivery = route.begin(&domain(), None).await.unwrap();
         delivery.mail_and_rcpt(&sender(), &parameters, &recipients(&["b"])).await.unwrap();
         assert_eq!(delivery.message(&message(text.to_owned())).await.unwrap().to_string(), expected);
         // Refused by us: the upstream knows nothing of it, and the connection is as good as before.
@@ -172,7 +172,7 @@ async fn content_that_the_upstream_cannot_take() {
 #[tokio::test]
 async fn no_recipient_no_message() {
     let (_server, route) = route_with(&[&script(&[READY, "C: MAIL\nC: RCPT\nS: 250 ok\nS: 550 nobody\n-- end"])]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     delivery.mail_and_rcpt(&sender(), &MailParameters::default(), &recipients(&["b"])).await.unwrap();
     assert_eq!(delivery.message(&message(MESSAGE)).await.unwrap().to_string(), "554 5.5.1 No valid recipients");
 }

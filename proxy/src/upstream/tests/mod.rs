@@ -2,6 +2,7 @@
 
 mod connecting;
 mod exchangers;
+mod introductions;
 mod messages;
 mod pooling;
 mod postfix;
@@ -42,6 +43,7 @@ fn route_to(addresses: &[SocketAddr]) -> config::Route {
         upstreams: Upstreams::Hosts(addresses.iter().map(host).collect()),
         tls: ClientTls::Off,
         ca: None,
+        xclient: true,
         pool: config::Pool { idle: 16, reuse: 100, idle_timeout: Duration::from_secs(60) },
         max_connections: 0,
         connect_timeout: Duration::from_secs(5),
@@ -100,7 +102,7 @@ fn message(text: impl Into<Bytes>) -> Message {
 
 /// A delivery with the envelope of [`ENVELOPE`].
 async fn open(route: &Arc<RouteHandle>) -> Delivery {
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     let replies = delivery.mail_and_rcpt(&sender(), &MailParameters::default(), &recipients(&["b"])).await.unwrap();
     assert!(replies[0].is_positive(), "{}", replies[0]);
     delivery

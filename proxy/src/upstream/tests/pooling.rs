@@ -24,9 +24,9 @@ async fn no_more_are_kept_than_configured() {
     config.pool.idle = 2;
     let route = handle(config);
     let (one, two, three) = (
-        route.begin(&domain()).await.unwrap(),
-        route.begin(&domain()).await.unwrap(),
-        route.begin(&domain()).await.unwrap(),
+        route.begin(&domain(), None).await.unwrap(),
+        route.begin(&domain(), None).await.unwrap(),
+        route.begin(&domain(), None).await.unwrap(),
     );
     drop((one, two, three));
     assert_eq!(route.idle_connections(), 2);
@@ -39,7 +39,7 @@ async fn idle_connections_expire() {
     let mut config = route_to(&[server.address()]);
     config.pool.idle_timeout = Duration::from_millis(100);
     let route = handle(config);
-    drop(route.begin(&domain()).await.unwrap());
+    drop(route.begin(&domain(), None).await.unwrap());
     server.finished(1).await.unwrap();
     assert_eq!(route.idle_connections(), 0);
 }
@@ -120,7 +120,7 @@ async fn no_more_connections_than_configured() {
     let server = server(&[&script(&[READY, ENVELOPE, TAKEN, ENVELOPE, TAKEN, "-- end"])]).await;
     let route = handle(config::Route { connect_timeout: Duration::from_millis(300), ..narrow(&[&server]) });
     let mut first = open(&route).await;
-    let error = route.begin(&domain()).await.err().unwrap();
+    let error = route.begin(&domain(), None).await.err().unwrap();
     assert_eq!(error.reply().to_string(), "451 4.3.2 Too many connections to the next mail server, try again");
     // One that waits gets the connection as soon as it is free.
     let finishing = async {
@@ -138,10 +138,10 @@ async fn idle_connections_give_way() {
     let ready = script(&[READY, "-- end"]);
     let (first, second) = (server(&[&ready]).await, server(&[&ready]).await);
     let route = handle(narrow(&[&first, &second]));
-    drop(route.begin(&domain()).await.unwrap());
+    drop(route.begin(&domain(), None).await.unwrap());
     assert_eq!(route.idle_connections(), 1);
     route.failed(&UpstreamHost { host: "127.0.0.1".to_owned(), port: first.address().port() });
-    let _held = route.begin(&domain()).await.unwrap();
+    let _held = route.begin(&domain(), None).await.unwrap();
     assert_eq!((first.connections(), second.connections(), route.idle_connections()), (1, 1, 0));
     first.finished(1).await.unwrap();
 }
@@ -155,7 +155,7 @@ async fn a_connection_that_broke_does_not_stand_in_the_way_of_its_replacement() 
         let second = server(&[&good]).await;
         let route = handle(narrow(&[&first, &second]));
         assert_eq!(deliver(&route).await.unwrap().to_string(), "250 2.0.0 taken", "{death}");
-        drop(route.begin(&domain()).await.unwrap());
+        drop(route.begin(&domain(), None).await.unwrap());
     }
 }
 

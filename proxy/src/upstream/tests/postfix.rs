@@ -12,7 +12,7 @@ async fn delivered(options: Options, tls: ClientTls, text: &str) -> Option<Vec<u
     };
     let route = handle(config::Route { tls, ..route_to(&[postfix.address()]) });
     for count in 1..=3 {
-        let mut delivery = route.begin(&domain()).await.unwrap();
+        let mut delivery = route.begin(&domain(), None).await.unwrap();
         assert_eq!(delivery.is_encrypted(), tls == ClientTls::Opportunistic);
         let parameters = MailParameters::parse(b"BODY=8BITMIME RET=HDRS ENVID=x").unwrap();
         let replies = delivery.mail_and_rcpt(&sender(), &parameters, &recipients(&["b"])).await.unwrap();

@@ -51,7 +51,7 @@ async fn the_envelope_is_repeated_as_it_was_accepted() {
     let ready = READY.replace("8BITMIME", "8BITMIME\nS: 250-SIZE 0");
     let poorer = READY.replace("8BITMIME", "SIZE 0");
     let (server, route) = route_with(&[&script(&[&ready, dialog]), &script(&[&poorer, again, TAKEN, "-- end"])]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     let parameters = MailParameters::parse(b"SIZE=20 BODY=8BITMIME RET=FULL").unwrap();
     delivery.mail_and_rcpt(&sender(), &parameters, &recipients(&["b", "c"])).await.unwrap();
     delivery.rcpt(&recipients(&["d", "e"])).await.unwrap();
@@ -67,7 +67,7 @@ async fn content_is_checked_against_what_the_other_server_can_take() {
     let poorer = READY.replace("8BITMIME", "SIZE 0");
     let dialog = script(&[READY, ENVELOPE, "-- close"]);
     let (server, route) = route_with(&[&dialog, &script(&[&poorer, ENVELOPE, "-- end"])]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     let parameters = MailParameters::parse(b"BODY=8BITMIME").unwrap();
     delivery.mail_and_rcpt(&sender(), &parameters, &recipients(&["b"])).await.unwrap();
     server.finished(1).await.unwrap();
@@ -83,7 +83,7 @@ async fn second_answers(answers: &str) -> Result<Reply, UpstreamError> {
     let envelope = "C: MAIL\nC: RCPT\nC: RCPT\nS: 250 ok\nS: 250 ok\nS: 250 ok\n-- close";
     let again = script(&[READY, "C: MAIL\nC: RCPT\nC: RCPT\n", answers, "-- end"]);
     let (server, route) = route_with(&[&script(&[READY, envelope]), &again]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     delivery.mail_and_rcpt(&sender(), &MailParameters::default(), &recipients(&["b", "c"])).await.unwrap();
     server.finished(1).await.unwrap();
     let result = delivery.message(&message(MESSAGE)).await;

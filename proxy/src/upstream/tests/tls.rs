@@ -25,7 +25,7 @@ async fn connect(case: Case) -> Option<bool> {
     let trusted = if case.is_trusted { authority.ca_file() } else { other.ca_file() };
     let config = config::Route { tls: case.mode, ca: ca(&trusted), ..route_to(&[server.address()]) };
     let route = handle(config);
-    let mut delivery = match route.begin(&domain()).await {
+    let mut delivery = match route.begin(&domain(), None).await {
         Ok(delivery) => delivery,
         Err(error) => {
             assert_eq!(error.reply().code(), 451);

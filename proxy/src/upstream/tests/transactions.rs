@@ -11,7 +11,7 @@ async fn pipelined_with_an_answer_for_each_recipient() {
                   C: DATA\nS: 354 go\n-- message\nS: 250 queued as 1234\n-- end";
     let ready = READY.replace("8BITMIME", "8BITMIME\nS: 250-SIZE 0");
     let (server, route) = route_with(&[&script(&[&ready, dialog])]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     let parameters = MailParameters::parse(b"SIZE=20 BODY=8BITMIME RET=FULL").unwrap();
     let replies = delivery.mail_and_rcpt(&sender(), &parameters, &recipients(&["b", "c", "d"])).await.unwrap();
     assert_eq!(texts(&replies), ["250 2.1.5 ok", "550 5.1.1 nobody 5.1.1 here", "452 4.2.2 full"]);
@@ -29,7 +29,7 @@ async fn in_lock_step_where_pipelining_is_not_offered() {
                   C: RCPT TO:<c@\n-- quiet\nS: 250 ok\nC: RCPT TO:<d@\n-- quiet\nS: 250 ok\n\
                   C: RSET\n-- quiet\nS: 250 ok\nC: MAIL FROM:<>\n-- quiet\nS: 550 no bounces\n-- end";
     let (server, route) = route_with(&[&script(&[READY_BARE, dialog])]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     let none = MailParameters::default();
     let replies = delivery.mail_and_rcpt(&sender(), &none, &recipients(&["b", "c"])).await.unwrap();
     assert_eq!(texts(&replies), ["550 no", "250 ok"]);
@@ -45,7 +45,7 @@ async fn a_refused_mail_answers_every_recipient() {
     let dialog = "C: MAIL\nC: RCPT\nC: RCPT\nS: 451 4.7.1 later\nS: 503 no mail\nS: 503 no mail\n\
                   C: RSET\nC: MAIL\nC: RCPT\n-- quiet\nS: 250 ok\nS: 250 ok\nS: 250 ok\n-- end";
     let (server, route) = route_with(&[&script(&[READY, dialog])]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     let none = MailParameters::default();
     let replies = delivery.mail_and_rcpt(&sender(), &none, &recipients(&["b", "c"])).await.unwrap();
     assert_eq!(texts(&replies), ["451 4.7.1 later", "451 4.7.1 later"]);
@@ -71,7 +71,7 @@ async fn a_shutdown_at_mail_is_carried_over_to_the_next_host() {
 async fn a_421_with_no_host_left_reaches_the_client_as_451() {
     let (_server, route) =
         route_with(&[&script(&[READY, "C: MAIL\nC: RCPT\nS: 421-4.3.2 closing\nS: 421 4.3.2 now\n"])]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     let replies = delivery.mail_and_rcpt(&sender(), &MailParameters::default(), &recipients(&["b"])).await.unwrap();
     let closing = [Reply::multi(451, "4.3.2", &["closing", "now"])];
     assert_eq!(replies, closing);
@@ -99,7 +99,7 @@ async fn a_thousand_recipients_do_not_deadlock() {
         dialog.push_str(&format!("C: RCPT TO:<r{number}-\nS: 250 {long}\n"));
     }
     let (server, route) = route_with(&[&dialog]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     let names: Vec<String> = (0..2000).map(|number| format!("r{number}-{}", "y".repeat(50))).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let replies = delivery.mail_and_rcpt(&sender(), &MailParameters::default(), &recipients(&names)).await.unwrap();
@@ -116,7 +116,7 @@ async fn without_a_sender_nothing_is_said_on_a_connection_that_others_have_used(
     let beyond = ReversePath::parse("\u{e9}@example.org".as_bytes()).unwrap();
     let (server, route) = route_with(&[&before]).await;
     drop(open(&route).await);
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     let parameters = MailParameters::parse(b"SMTPUTF8").unwrap();
     let refused = "553 5.6.7 The next mail server cannot take such a sender address";
     let replies = delivery.mail_and_rcpt(&beyond, &parameters, &recipients(&["c"])).await.unwrap();
@@ -132,7 +132,7 @@ async fn without_a_sender_nothing_is_said_on_a_connection_that_others_have_used(
 async fn a_mail_refused_by_the_upstream_refuses_later_recipients_too() {
     let dialog = "C: MAIL\nC: RCPT\nS: 451 4.7.1 later\nS: 503 no mail\n";
     let (server, route) = route_with(&[&script(&[READY, dialog, "-- end"])]).await;
-    let mut delivery = route.begin(&domain()).await.unwrap();
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
     delivery.mail_and_rcpt(&sender(), &MailParameters::default(), &recipients(&["b"])).await.unwrap();
     assert_eq!(texts(&delivery.rcpt(&recipients(&["c"])).await.unwrap()), ["451 4.7.1 later"]);
     assert_eq!(delivery.message(&message(MESSAGE)).await.unwrap().to_string(), "451 4.7.1 later");
