@@ -11,6 +11,7 @@ pub mod clamd;
 pub mod dkim;
 pub mod dns;
 pub mod mailweir;
+pub mod peers;
 pub mod ports;
 pub mod postfix;
 pub mod programs;

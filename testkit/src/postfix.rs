@@ -1,7 +1,7 @@
-//! A real Postfix on a high port, with configuration, queue and mailbox of its own, as an upstream.
+//! A real Postfix on a high port, with configuration, queue and mailbox of its own.
 //!
-//! Postfix starts only for the superuser. It accepts mail for every domain and delivers all of it to one maildir, or
-//! nowhere, whichever is asked for.
+//! Postfix starts only for the superuser. It accepts mail for every domain and delivers all of it to one maildir, to
+//! another server, or nowhere, whichever is asked for.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -27,6 +27,8 @@ pub enum Delivery {
     Maildir,
     /// Every message is accepted and thrown away.
     Discard,
+    /// Every message goes on to this server, over TLS where that is offered; certificates are not checked.
+    Relay(SocketAddr),
 }
 
 /// How it is set up.
@@ -166,6 +168,11 @@ fn write_configuration(directory: &Path, address: SocketAddr, options: &Options)
     match options.delivery {
         Delivery::Maildir => main.push_str("virtual_transport = virtual\n"),
         Delivery::Discard => main.push_str("virtual_transport = discard:\n"),
+        Delivery::Relay(to) => main.push_str(&format!(
+            "virtual_transport = smtp:[{}]:{}\nsmtp_tls_security_level = may\n",
+            to.ip(),
+            to.port()
+        )),
     }
     if let Some(certificate) = &options.certificate {
         main.push_str(&format!(
@@ -199,6 +206,7 @@ fn master_configuration(address: SocketAddr) -> String {
          retry unix - - n - - error\n\
          discard unix - - n - - discard\n\
          virtual unix - n n - - virtual\n\
+         smtp unix - - n - - smtp\n\
          anvil unix - - n - 1 anvil\n\
          postlog unix-dgram n - n - 1 postlogd\n"
     )

@@ -1,7 +1,8 @@
-//! Other people's SMTP programs: Postfix's load generator and sink, and Python's smtplib.
+//! Other people's SMTP programs: Postfix's load generator and sink, Python's smtplib, clients by name.
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -29,10 +30,14 @@ pub struct Report {
 }
 
 impl Program {
-    fn spawn(mut command: Command) -> anyhow::Result<Self> {
+    fn spawn(command: Command) -> anyhow::Result<Self> {
+        Self::spawn_with_input(command, Stdio::null())
+    }
+
+    fn spawn_with_input(mut command: Command, input: Stdio) -> anyhow::Result<Self> {
         let name = command.as_std().get_program().to_string_lossy().into_owned();
         let (output, errors) = (tempfile::tempfile()?, tempfile::tempfile()?);
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(errors.try_clone()?).kill_on_drop(true);
+        command.stdin(input).stdout(output.try_clone()?).stderr(errors.try_clone()?).kill_on_drop(true);
         let child = command.spawn().with_context(|| format!("start {name}"))?;
         Ok(Self { child, name, output, errors })
     }
@@ -113,6 +118,16 @@ pub fn python(script: &str, arguments: &[&str]) -> Option<Program> {
     let mut command = Command::new(installed("python3")?);
     command.arg("-c").arg(script).args(arguments);
     Program::spawn(command).ok()
+}
+
+/// Runs a program with `input` to read; `None` when it is not installed.
+pub fn run(name: &str, arguments: &[impl AsRef<OsStr>], input: &[u8]) -> Option<Program> {
+    let mut command = Command::new(installed(name)?);
+    command.args(arguments);
+    let mut file = tempfile::tempfile().ok()?;
+    file.write_all(input).ok()?;
+    file.rewind().ok()?;
+    Program::spawn_with_input(command, file.into()).ok()
 }
 
 /// Where a program is installed: on the search path, or in /usr/sbin, which a user's path often lacks.

@@ -14,6 +14,7 @@ mod lax;
 
 mod client;
 mod filter;
+mod interoperation;
 mod stage;
 mod upstream;
 
@@ -31,5 +32,6 @@ mod quarantine;
 mod reload;
 mod smuggling;
 mod tls;
+mod transparency;
 mod upstreams;
 mod xclient;

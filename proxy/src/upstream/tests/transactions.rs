@@ -152,3 +152,26 @@ async fn after_a_message_there_is_no_transaction() {
         server.finished(1).await.unwrap();
     }
 }
+
+/// What Exchange 2019 says of itself to a server that it does not know.
+#[tokio::test]
+async fn exchange_gets_a_message_in_one_chunk_and_none_of_its_own_verbs() {
+    let dialog = "S: 220 EX1.corp.example Microsoft ESMTP MAIL Service ready at Sat, 21 Nov 2026 12:00:00 +0100\n\
+                  C: EHLO proxy.example.test\nS: 250-EX1.corp.example Hello [192.0.2.1]\nS: 250-SIZE 37748736\n\
+                  S: 250-PIPELINING\nS: 250-DSN\nS: 250-ENHANCEDSTATUSCODES\nS: 250-X-ANONYMOUSTLS\n\
+                  S: 250-AUTH NTLM\nS: 250-X-EXPS GSSAPI NTLM\nS: 250-8BITMIME\nS: 250-BINARYMIME\nS: 250-CHUNKING\n\
+                  S: 250-XEXCH50\nS: 250-XRDST\nS: 250 XSHADOWREQUEST\n\
+                  C: MAIL FROM:<a@example.org> SIZE=20 BODY=8BITMIME\nC: RCPT TO:<b@example.com>\n\
+                  S: 250 2.1.0 Sender OK\nS: 250 2.1.5 Recipient OK\n\
+                  C: BDAT 20 LAST\n-- octets 20\n\
+                  S: 250 2.6.0 <id> [InternalId=1] Queued mail for delivery\n-- end";
+    let (server, route) = route_with(&[dialog]).await;
+    let mut delivery = route.begin(&domain(), None).await.unwrap();
+    let parameters = MailParameters::parse(b"SIZE=20 BODY=8BITMIME").unwrap();
+    let replies = delivery.mail_and_rcpt(&sender(), &parameters, &recipients(&["b"])).await.unwrap();
+    assert_eq!(texts(&replies), ["250 2.1.5 Recipient OK"]);
+    let reply = delivery.message(&message(MESSAGE)).await.unwrap();
+    assert_eq!(reply.to_string(), "250 2.6.0 <id> [InternalId=1] Queued mail for delivery");
+    drop((delivery, route));
+    server.finished(1).await.unwrap();
+}
