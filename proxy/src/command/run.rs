@@ -46,7 +46,7 @@ pub async fn run(config: Config, file: &Path) -> Result<()> {
     let mut listeners = Listeners::default();
     let bound = listeners.bind_new(&configured)?;
     tokio::spawn(surroundings.certificates.clone().watch());
-    listeners.serve(&proxy, bound, &configured);
+    listeners.serve(&proxy, bound, &configured).await;
     metrics.generation_began(1);
     readiness.serving();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "serving");
@@ -95,7 +95,7 @@ async fn next_generation(
     let bound = listeners.bind_new(&configured)?;
     let number = generation.number;
     proxy.swap(generation);
-    listeners.serve(proxy, bound, &configured);
+    listeners.serve(proxy, bound, &configured).await;
     Ok(number)
 }
 
@@ -123,7 +123,7 @@ fn keep_what_is_fixed(config: &mut Config, current: &Config) {
 
 /// Lets sessions finish the message they are at.
 async fn drain(proxy: &Proxy, mut listeners: Listeners) {
-    listeners.close();
+    listeners.close().await;
     proxy.begin_drain();
     let grace = proxy.generation().config.server.shutdown_grace;
     tracing::info!(sessions = proxy.sessions(), ?grace, "draining");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinHandle;
 
 use crate::admin::metrics::Refusal;
 use crate::config::{Listener, ServerTls};
@@ -31,16 +31,29 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The sockets of all listeners. A reload adds and removes some; connections go on.
 #[derive(Default)]
 pub struct Listeners {
-    sockets: BTreeMap<(String, SocketAddr), AbortHandle>,
+    sockets: BTreeMap<(String, SocketAddr), Served>,
     caps: BTreeMap<String, ConnectionCap>,
-    loops: JoinSet<()>,
 }
 
-/// A socket that is bound and not served yet.
+/// A socket, and the loop that accepts on it.
+struct Served {
+    listener: Arc<TcpListener>,
+    accepting: JoinHandle<()>,
+}
+
+impl Served {
+    /// Accepts nothing more. Once it returns, the loop has let go of the socket.
+    async fn stop(self) {
+        self.accepting.abort();
+        let _ = self.accepting.await;
+    }
+}
+
+/// A socket that is bound and not served yet, or not yet under this listener's name.
 pub struct Bound {
     name: String,
     address: SocketAddr,
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
 }
 
 /// An address that cannot be bound. The operator's to mend.
@@ -86,39 +99,52 @@ impl Listeners {
                 if self.sockets.contains_key(&(name.clone(), address)) {
                     continue;
                 }
-                let listener = bind(address).map_err(|error| BindError { name: name.clone(), address, error })?;
+                let listener = match self.served_elsewhere(address) {
+                    Some(listener) => listener,
+                    None => {
+                        bind(address).map(Arc::new).map_err(|error| BindError { name: name.clone(), address, error })?
+                    }
+                };
                 bound.push(Bound { name: name.clone(), address, listener });
             }
         }
         Ok(bound)
     }
 
+    /// The socket with this address of a listener with another name. No two configured listeners share an address, so
+    /// that one has lost it to this one, and the socket changes hands without being closed.
+    fn served_elsewhere(&self, address: SocketAddr) -> Option<Arc<TcpListener>> {
+        let is_any = address.port() == 0;
+        let mut sockets = self.sockets.iter().filter(|((_, served), _)| *served == address && !is_any);
+        sockets.next().map(|(_, served)| Arc::clone(&served.listener))
+    }
+
     /// Serves what was bound, and stops accepting on what is not configured any more.
-    pub fn serve(&mut self, proxy: &Arc<Proxy>, bound: Vec<Bound>, configured: &BTreeMap<String, Listener>) {
-        self.sockets.retain(|(name, address), accepting| {
-            let wanted = configured.get(name).is_some_and(|listener| listener.listen.contains(address));
-            if !wanted {
-                accepting.abort();
-            }
-            wanted
-        });
+    pub async fn serve(&mut self, proxy: &Arc<Proxy>, bound: Vec<Bound>, configured: &BTreeMap<String, Listener>) {
+        let is_gone = |(name, address): &(String, SocketAddr)| {
+            !configured.get(name).is_some_and(|listener| listener.listen.contains(address))
+        };
+        for (_, served) in self.sockets.extract_if(.., |place, _| is_gone(place)).collect::<Vec<_>>() {
+            served.stop().await;
+        }
         for Bound { name, address, listener } in bound {
             let cap = self.caps.entry(name.clone()).or_default().clone();
             let local = listener.local_addr().unwrap_or(address);
             tracing::info!(listener = name, address = %local, "listening");
-            let accepting = self.loops.spawn(accept(Arc::clone(proxy), name.clone(), listener, cap));
-            self.sockets.insert((name, address), accepting);
+            let accepting = tokio::spawn(accept(Arc::clone(proxy), name.clone(), Arc::clone(&listener), cap));
+            self.sockets.insert((name, address), Served { listener, accepting });
         }
     }
 
-    /// Stops accepting everywhere.
-    pub fn close(&mut self) {
-        self.sockets.clear();
-        self.loops.abort_all();
+    /// Stops accepting everywhere. Once it returns, the sockets are closed.
+    pub async fn close(&mut self) {
+        for served in std::mem::take(&mut self.sockets).into_values() {
+            served.stop().await;
+        }
     }
 }
 
-async fn accept(proxy: Arc<Proxy>, name: String, listener: TcpListener, cap: ConnectionCap) {
+async fn accept(proxy: Arc<Proxy>, name: String, listener: Arc<TcpListener>, cap: ConnectionCap) {
     let name: Arc<str> = name.into();
     loop {
         match listener.accept().await {
@@ -126,7 +152,12 @@ async fn accept(proxy: Arc<Proxy>, name: String, listener: TcpListener, cap: Con
                 let proxy = Arc::clone(&proxy);
                 let name = Arc::clone(&name);
                 let cap = cap.clone();
-                tokio::spawn(async move { serve_connection(proxy, name, stream, peer, cap).await });
+                // Counted here, so that a drain which begins now waits for it.
+                let session = proxy.session();
+                tokio::spawn(async move {
+                    serve_connection(proxy, name, stream, peer, cap).await;
+                    drop(session);
+                });
             }
             Err(error) => {
                 // Out of descriptors, most likely: the connections we have go on, and some will end.
@@ -159,7 +190,14 @@ async fn serve_connection(
         metrics.refused(Refusal::Connections);
         return refuse(stream, hostname).await;
     };
-    let (client, is_vouched_for) = match client_address(settings, &mut stream, peer).await {
+    let mut drain = proxy.drain();
+    let known = tokio::select! {
+        biased;
+        known = client_address(settings, &mut stream, peer) => known,
+        // Nothing was said yet that a client could miss.
+        () = drain.begun() => return,
+    };
+    let (client, is_vouched_for) = match known {
         Ok(known) => known,
         Err(error) => {
             metrics.refused(Refusal::ProxyProtocol);
@@ -174,11 +212,16 @@ async fn serve_connection(
         tracing::debug!(listener = &*name, %client, "too many connections from one client");
         return refuse(stream, hostname).await;
     }
-    let (_counted, _session) = (metrics.connection(), proxy.session());
+    let _counted = metrics.connection();
     let mut stream = ClientStream::Plain(stream);
     let mut secured = None;
     if let (ServerTls::Implicit(_), Some(tls)) = (&settings.tls, tls) {
-        match stream.handshake(Arc::clone(tls), HANDSHAKE_TIMEOUT, metrics).await {
+        let handshake = tokio::select! {
+            biased;
+            handshake = stream.handshake(Arc::clone(tls), HANDSHAKE_TIMEOUT, metrics) => handshake,
+            () = drain.begun() => return,
+        };
+        match handshake {
             Ok(facts) => secured = Some(facts),
             Err(error) => {
                 tracing::debug!(listener = &*name, %client, %error, "the TLS handshake failed");

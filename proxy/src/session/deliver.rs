@@ -143,7 +143,7 @@ impl Session {
         let size = message.size();
         let scan = scan.map(|scan| scan.finish(&message));
         let conclusion = transaction.run.end(message, transaction.envelope(), scan).await;
-        tarpit(&mut transaction.run).await;
+        tarpit(&mut transaction.run, &self.connection.proxy).await;
         let outcome = self.dispose(&mut transaction, conclusion).await;
         self.report(&transaction, size, &outcome);
         if outcome.disconnect {

@@ -210,7 +210,7 @@ impl Session {
     async fn greeting(&mut self) -> Result<Reply, Refusal> {
         let (mut run, facts) = self.new_run();
         let ruling = run.connect().await;
-        tarpit(&mut run).await;
+        tarpit(&mut run, &self.connection.proxy).await;
         match ruling {
             Ruling::Continue => {
                 self.first_run = Some((run, facts));
@@ -264,7 +264,7 @@ impl Session {
         if ruling == Ruling::Continue {
             ruling = run.helo(Arc::clone(&facts)).await;
         }
-        tarpit(&mut run).await;
+        tarpit(&mut run, &self.connection.proxy).await;
         (run, facts, ruling)
     }
 
@@ -390,11 +390,11 @@ fn is_trusted(settings: &Listener, connection: &Connection) -> bool {
     connection.is_vouched_for && settings.trusted_networks.iter().any(|network| network.contains(&client))
 }
 
-/// Waits as long as filters asked for.
-async fn tarpit(run: &mut Run) {
+/// Waits as long as filters asked for, or until a drain begins: a client that is to leave is not held up.
+async fn tarpit(run: &mut Run, proxy: &Proxy) {
     let delay = run.take_tarpit();
     if delay > Duration::ZERO {
-        tokio::time::sleep(delay).await;
+        let _ = tokio::time::timeout(delay, proxy.drain().begun()).await;
     }
 }
 

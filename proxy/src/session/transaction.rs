@@ -73,7 +73,7 @@ impl Session {
             Ruling::Continue => run.mail(sender.as_str()).await,
             refused => refused,
         };
-        tarpit(&mut run).await;
+        tarpit(&mut run, &self.connection.proxy).await;
         let client = self.hello.as_ref().map(|hello| Arc::clone(&hello.introduction)).unwrap_or_default();
         let transaction = Transaction {
             generation: Arc::clone(&self.connection.generation),
@@ -156,7 +156,7 @@ impl Session {
         recipients::check(&self.listening.settings.relay_domains, self.trusted, path)
             .map_err(|reply| Refusal { reply, disconnect: false })?;
         let ruling = transaction.run.rcpt(path.as_str()).await;
-        tarpit(&mut transaction.run).await;
+        tarpit(&mut transaction.run, &self.connection.proxy).await;
         match ruling {
             Ruling::Continue => Ok(()),
             Ruling::Refuse(refusal) => Err(refusal),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use mailweir_testkit::ports;
+
 use crate::client::{Client, expect};
 use crate::filter::{Say, saying};
 use crate::stage::{PATIENCE, Setup, Stage, sink};
@@ -145,6 +147,38 @@ async fn listeners_come_and_go_and_their_connections_stay() {
     // What has begun goes on as it began.
     expect(&client.deliver_to_bob("x").await, "250");
     assert_eq!(field(&main.messages()[0].content, "X-Hello"), "old");
+}
+
+/// The address of one listener given to another, and two that swap theirs: one reload does it, and nobody is turned away.
+#[tokio::test]
+async fn addresses_change_hands() {
+    let main = sink().await;
+    let [first, second] = [ports::free().unwrap(), ports::free().unwrap()];
+    let listener = |name: &str, address: &str| {
+        format!(
+            "[listener.{name}]\nlisten = [\"@{address}\"]\nchain = \"none\"\nroute = \"main\"\n\
+             relay_domains = [\"example.com\"]\n"
+        )
+    };
+    let rest = "[chain.none]\n[route.main]\nupstreams = [\"@main\"]\ntls = \"off\"\n";
+    let config = |a: &str, b: &str| format!("{}{}{rest}", listener(a, "first"), listener(b, "second"));
+    let stage = Setup::new(&config("a", "b"))
+        .address("main", main.address())
+        .address("first", first)
+        .address("second", second)
+        .start()
+        .await;
+    let mut old = Client::greeted(first).await;
+    for (number, (a, b)) in [("renamed", "b"), ("b", "renamed")].into_iter().enumerate() {
+        stage.reload(&config(a, b)).await;
+        reloaded(&stage, number + 1).await;
+        let before = number * 3;
+        for (nth, (address, name)) in [(first, a), (second, b)].into_iter().enumerate() {
+            expect(&Client::greeted(address).await.deliver_to_bob("x").await, "250");
+            assert_eq!(stage.wait_for_message_lines(before + nth + 1).await[before + nth]["listener"], name);
+        }
+        expect(&old.deliver_to_bob("x").await, "250");
+    }
 }
 
 /// A version that keeps failing gives way to the last good one.
