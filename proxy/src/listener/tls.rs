@@ -1,5 +1,5 @@
 //! Certificates and TLS settings of a listener. Each listener has tickets of its own, so that a session of one never
-//! resumes on another; a certificate's files are read again when they change.
+//! resumes on another; a certificate's files are read again when they change, and no session of the old one resumes then.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
 
@@ -80,8 +80,10 @@ impl CertificateStore {
             .with_safe_default_protocol_versions()
             .map_err(pair_error)?
             .with_no_client_auth()
-            .with_cert_resolver(watched);
-        config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(pair_error)?;
+            .with_cert_resolver(Arc::clone(&watched) as Arc<dyn ResolvesServerCert>);
+        config.ticketer = Arc::new(Tickets::new(watched).map_err(pair_error)?);
+        // Sessions resume by ticket or not at all: what is kept here would outlive the certificate.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))
     }
 
@@ -136,6 +138,65 @@ impl CertificateStore {
 impl ResolvesServerCert for Watched {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.key.load_full())
+    }
+}
+
+/// A listener's tickets. A session that began under one certificate does not resume under another, which the client has
+/// never seen: with the certificate, the key that tickets are made with changes too.
+#[derive(Debug)]
+struct Tickets {
+    watched: Arc<Watched>,
+    current: ArcSwap<Ticketer>,
+}
+
+/// What makes the tickets of sessions under one certificate.
+#[derive(Debug)]
+struct Ticketer {
+    certificate: Arc<CertifiedKey>,
+    ticketer: Arc<dyn ProducesTickets>,
+}
+
+impl Ticketer {
+    fn new(certificate: Arc<CertifiedKey>) -> Result<Self, rustls::Error> {
+        Ok(Self { certificate, ticketer: rustls::crypto::aws_lc_rs::Ticketer::new()? })
+    }
+}
+
+impl Tickets {
+    fn new(watched: Arc<Watched>) -> Result<Self, rustls::Error> {
+        let current = ArcSwap::from_pointee(Ticketer::new(watched.key.load_full())?);
+        Ok(Self { watched, current })
+    }
+
+    /// The ticketer of the certificate in use; none when it cannot be made, and then no session resumes.
+    fn current(&self) -> Option<Arc<dyn ProducesTickets>> {
+        let certificate = self.watched.key.load_full();
+        let current = self.current.load_full();
+        if Arc::ptr_eq(&current.certificate, &certificate) {
+            return Some(Arc::clone(&current.ticketer));
+        }
+        let fresh = Arc::new(Ticketer::new(certificate).ok()?);
+        // Two handshakes at once: the later ticketer stays, and the tickets of the other are good for nothing.
+        self.current.store(Arc::clone(&fresh));
+        Some(Arc::clone(&fresh.ticketer))
+    }
+}
+
+impl ProducesTickets for Tickets {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.current.load().ticketer.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.current()?.encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.current()?.decrypt(cipher)
     }
 }
 

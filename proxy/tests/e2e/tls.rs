@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use mailweir_testkit::certificates::{Authority, client_config};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -131,6 +132,43 @@ async fn tickets_are_good_for_their_listener_only() {
     assert_eq!(handshake(&config, implicit).await, HandshakeKind::Full);
     assert_eq!(handshake(&config, implicit).await, HandshakeKind::Resumed);
     assert_eq!(handshake(&config, other).await, HandshakeKind::Full);
+}
+
+/// Nor under another certificate, which the client has not seen, whether a reload brought it or the files changed. Each
+/// version of TLS has its own way to resume.
+#[tokio::test]
+async fn tickets_are_good_for_their_certificate_only() {
+    let (main, authority) = (sink().await, Authority::new().unwrap());
+    let stage = stage(&authority, main.address()).await;
+    let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+    let configs = versions.map(|version| client_config_with(&authority.ca_file(), version));
+    let implicit = stage.listener("implicit");
+    for round in ["at first", "after a reload", "after the files changed"] {
+        for (config, version) in configs.iter().zip(versions) {
+            assert_eq!(handshake(config, implicit).await, HandshakeKind::Full, "{round}, {version:?}");
+            assert_eq!(handshake(config, implicit).await, HandshakeKind::Resumed, "{round}, {version:?}");
+        }
+        let logged = || stage.proxy.log().matches("certificate reloaded").count();
+        let before = logged();
+        write_certificate(&authority, stage.proxy.directory());
+        if round == "at first" {
+            stage.reload(CONFIG).await;
+            stage.wait_for_metric("mailweir_reloads_total", &["result=\"success\""], 1.0).await;
+        }
+        while round != "after the files changed" && logged() == before {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn client_config_with(ca: &std::path::Path, version: &'static rustls::SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).unwrap() {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 async fn handshake(config: &Arc<ClientConfig>, server: std::net::SocketAddr) -> HandshakeKind {
