@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes};
 
@@ -14,6 +14,8 @@ use crate::message::{Framing, StoreError};
 const SLICES: usize = 64;
 /// Bytes fetched ahead of the socket. What is in memory costs nothing, but a spilled message is read back by this much.
 const AHEAD: usize = 256 * 1024;
+/// Bytes that have to go out within the limit: a server that reads octet by octet does not hold its connection for ever.
+const PROGRESS: usize = 16 * 1024;
 
 /// Why a body did not go out as a whole.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub(super) enum BodyError {
 /// a line of its own, if it is the final dot.
 ///
 /// Returns when the last byte was handed to the operating system; until then the upstream cannot have taken the
-/// message. `limit` is for each bit of progress.
+/// message, and what it has said before is no answer to it. `limit` is for each 16 KiB.
 pub(super) async fn send(
     connection: &mut Connection,
     pieces: impl Iterator<Item = Result<Bytes, StoreError>>,
@@ -38,6 +40,7 @@ pub(super) async fn send(
     limit: Duration,
 ) -> Result<(), BodyError> {
     let mut queue = Queue::new(pieces, framing, connection.client.output().split().freeze());
+    let (mut since, mut written) = (Instant::now(), 0);
     loop {
         queue.fill().map_err(BodyError::Store)?;
         if queue.slices.is_empty() {
@@ -48,8 +51,18 @@ pub(super) async fn send(
             *slice = IoSlice::new(bytes);
         }
         let filled = queue.slices.len().min(SLICES);
-        match connection.write_some(&slices[..filled], limit).await.map_err(BodyError::Broken)? {
-            Progress::Wrote(count) => queue.consume(count),
+        if queue.is_exhausted && filled == queue.slices.len() && connection.has_spoken().map_err(BodyError::Broken)? {
+            return Err(BodyError::Interrupted);
+        }
+        let left = limit.saturating_sub(since.elapsed());
+        match connection.write_some(&slices[..filled], left).await.map_err(BodyError::Broken)? {
+            Progress::Wrote(count) => {
+                queue.consume(count);
+                written += count;
+                if written >= PROGRESS {
+                    (since, written) = (Instant::now(), 0);
+                }
+            }
             Progress::Heard => return Err(BodyError::Interrupted),
         }
     }
@@ -132,7 +145,48 @@ impl<I: Iterator<Item = Result<Bytes, StoreError>>> Queue<I> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::sync::Arc;
+    use std::sync::mpsc;
+
     use super::*;
+    use crate::config::UpstreamHost;
+
+    /// A server that answers a message before it can have seen the end of it. That the end was handed to the operating
+    /// system before the answer was read makes the answer no truer.
+    #[tokio::test]
+    async fn an_answer_ahead_of_the_end_is_no_answer() {
+        for answer in ["250 2.0.0 lovely\r\n", "552 5.3.4 too much\r\n"] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let (asked, asks) = mpsc::channel::<()>();
+            let (said, says) = mpsc::channel();
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                asks.recv().unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+                said.send(()).unwrap();
+                let mut all = String::new();
+                // A reset is an end too.
+                let _ = stream.read_to_string(&mut all);
+                all
+            });
+            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let host = Arc::new(UpstreamHost { host: "127.0.0.1".to_owned(), port: address.port() });
+            let mut connection = Connection::new(host, stream);
+            connection.client.end_of_data();
+            let rest = std::iter::once_with(|| {
+                asked.send(()).unwrap();
+                says.recv().unwrap();
+                Ok(Bytes::from_static(b"x\r\n"))
+            });
+            let pieces = std::iter::once(Ok(Bytes::from_static(b"Subject: x\r\n\r\n"))).chain(rest);
+            let sent = send(&mut connection, pieces, Framing::DotStuffed, Duration::from_secs(60)).await;
+            assert!(matches!(sent, Err(BodyError::Interrupted)), "{answer}: {sent:?}");
+            drop(connection);
+            assert!(!server.join().unwrap().contains(".\r\n"), "the message was ended all the same");
+        }
+    }
 
     /// What goes over the wire when `step` bytes are taken at a time.
     fn wire(pieces: &[&'static str], framing: Framing, line: &'static str, step: usize) -> String {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
@@ -207,6 +207,17 @@ impl Connection {
             Poll::Pending => self.poll_heard(context),
         });
         timeout(limit, flush).await.map_err(|_| ConnectionError::TimedOut)?
+    }
+
+    /// Whether the peer has said something by now, without waiting for it.
+    pub(super) fn has_spoken(&mut self) -> Result<bool, ConnectionError> {
+        if self.has_unread() || self.stream.has_bytes_waiting() {
+            return Ok(true);
+        }
+        match self.poll_heard(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(heard) => heard.map(|_| true),
+            Poll::Pending => Ok(false),
+        }
     }
 
     fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Result<Progress, ConnectionError>> {

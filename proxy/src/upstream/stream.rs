@@ -1,9 +1,11 @@
 //! A connection's byte stream, encrypted or not.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -27,6 +29,14 @@ impl Stream {
         let mut buffer = ReadBuf::new(&mut byte);
         let mut context = Context::from_waker(Waker::noop());
         Pin::new(self).poll_read(&mut context, &mut buffer).is_pending()
+    }
+
+    /// Whether there are bytes to read that the runtime has not heard of yet. Of TLS nothing is known before it is read.
+    pub(super) fn has_bytes_waiting(&self) -> bool {
+        match self {
+            Self::Plain(stream) => matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..)),
+            Self::Tls(_) => false,
+        }
     }
 
     /// Writes as much of `bytes` as goes without waiting; for a last word that nobody has to hear.

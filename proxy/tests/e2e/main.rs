@@ -23,6 +23,7 @@ mod command;
 mod dialogs;
 mod drain;
 mod edits;
+mod hostile_upstreams;
 mod limits;
 mod observe;
 mod postfix;
