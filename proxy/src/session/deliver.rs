@@ -6,6 +6,7 @@
 //! told of success only when all have taken the message.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mailweir_smtp::address::{AddressError, Domain, ForwardPath, Mailbox, ReversePath};
 use mailweir_smtp::parameter::RcptParameters;
@@ -149,6 +150,7 @@ impl Session {
         if outcome.disconnect {
             self.server.close(outcome.reply);
         } else if outcome.reply.is_positive() {
+            self.waited = Duration::ZERO;
             self.server.accept(outcome.reply);
         } else {
             self.server.refuse(outcome.reply);

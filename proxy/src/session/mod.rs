@@ -67,7 +67,13 @@ pub struct Session {
     transaction: Option<Transaction>,
     messages: usize,
     progress: Progress,
+    /// Spent waiting for commands since the last message that was accepted.
+    waited: Duration,
 }
+
+/// This many times the command timeout is waited, all together, for the commands of a client that gets no message
+/// accepted. A client that says one recipient after another just in time would hold its upstream connection for days.
+const PATIENCES: u32 = 4;
 
 /// When the client last got anywhere: a command, or a piece of a message. Timeouts count from there, not from its last
 /// byte, so that it cannot go on for ever byte by byte.
@@ -137,6 +143,7 @@ impl Session {
             transaction: None,
             messages: 0,
             progress: Progress::default(),
+            waited: Duration::ZERO,
             connection,
         }
     }
@@ -300,12 +307,16 @@ impl Session {
         } else {
             (Expecting::Command, limits.command_timeout)
         };
-        let patience = patience.saturating_sub(self.progress.since());
+        let mut patience = patience.saturating_sub(self.progress.since());
+        if !reading_content {
+            patience = patience.min((limits.command_timeout * PATIENCES).saturating_sub(self.waited));
+        }
         if !reading_content && self.input.is_empty() {
             // An idle connection holds no buffer.
             self.input = BytesMut::new();
         }
         let held = self.input.len();
+        let began = Instant::now();
         let mut drain = self.connection.proxy.drain();
         let read = self.connection.stream.read(&mut self.input, expecting, patience);
         let read = if reading_content {
@@ -323,6 +334,8 @@ impl Session {
         };
         if reading_content {
             self.progress.read(self.input.len().saturating_sub(held));
+        } else {
+            self.waited += began.elapsed();
         }
         match read {
             Ok(()) => Ok(()),

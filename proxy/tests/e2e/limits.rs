@@ -64,6 +64,50 @@ async fn silence_ends_a_connection() {
     assert_eq!(main.count(), 0);
 }
 
+/// Neither does a byte now and then keep one alive, nor a command: each of these comes in time, by itself.
+#[tokio::test]
+async fn slowness_ends_a_connection() {
+    let main = sink().await;
+    let stage = with_limits("command_timeout = \"400ms\", data_timeout = \"400ms\"", main.address()).await;
+    let envelope = ["EHLO client.example\r\n", "MAIL FROM:<alice@sender.test>\r\n", "RCPT TO:<bob@example.com>\r\n"];
+    // What is said at once, and then over and over.
+    for (name, at_once, trickle) in [
+        ("the bytes of a command", &envelope[..0], "x"),
+        ("commands that are accepted", &envelope[..2], envelope[2]),
+        ("commands that lead nowhere", &envelope[..1], "NOOP\r\n"),
+        ("the bytes of a message", &[envelope[0], envelope[1], envelope[2], "DATA\r\n"], "x"),
+        ("tiny chunks", &envelope[..3], "BDAT 1\r\nx"),
+        ("empty chunks", &envelope[..3], "BDAT 0\r\n"),
+    ] {
+        let mut client = Client::connect(stage.listener("inbound")).await;
+        let mut expected = at_once.len() + 1;
+        client.send(at_once.concat()).await;
+        while expected > 0 {
+            expected -= 1;
+            expect(&client.reply().await, if at_once.len() == 4 && expected == 0 { "354" } else { "2" });
+        }
+        let mut said = 0;
+        let end = loop {
+            // The slowness is the attack. On a busy machine the end only comes earlier.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            said += 1;
+            assert!(said < 100, "{name}: it goes on and on");
+            if client.try_send(trickle).await.is_err() {
+                break None;
+            }
+            if trickle.ends_with('\n') || trickle.starts_with("BDAT") {
+                match client.next_reply().await {
+                    Some(reply) if reply.starts_with("250") => {}
+                    end => break end,
+                }
+            }
+        };
+        // A reset, sent for what came after the end, may have overtaken the last reply.
+        assert!(end.as_ref().is_none_or(|end| end.starts_with("421 4.4.2")), "{name}: {end:?}");
+    }
+    assert_eq!(main.count(), 0);
+}
+
 /// A client that leaves in the middle has sent nothing.
 #[tokio::test]
 async fn half_a_message_is_no_message() {
