@@ -34,7 +34,7 @@ pub enum Failure {
 pub enum Cause {
     /// It trapped, or returned or did what the contract forbids.
     Trap,
-    /// It used up its CPU time or wall clock for the phase.
+    /// It used up its CPU time or wall clock for the phase, or its calls to the host for the transaction.
     Timeout,
     /// It wanted more memory than it may have, and did not survive the refusal.
     Memory,
@@ -99,11 +99,9 @@ impl Failure {
         if let Some(fault) = error.downcast_ref::<HostFault>() {
             return match fault {
                 HostFault::Message(fault) => Self::Message(fault.clone()),
-                HostFault::Cpu(_) => Self::plugin(Cause::Timeout, &fault.to_string()),
+                HostFault::Cpu(_) | HostFault::HostCalls(_) => Self::plugin(Cause::Timeout, &fault.to_string()),
                 HostFault::Unavailable(_) => Self::plugin(Cause::Unavailable, &fault.to_string()),
-                HostFault::HostCalls(_) | HostFault::Misuse(_) | HostFault::Refused(_) => {
-                    Self::plugin(Cause::Trap, &fault.to_string())
-                }
+                HostFault::Misuse(_) | HostFault::Refused(_) => Self::plugin(Cause::Trap, &fault.to_string()),
             };
         }
         // The permits for sandboxes are meant to be used up first.

@@ -81,7 +81,7 @@ async fn dns_is_looked_up_and_a_list_counts_as_many_calls() {
     let few = config::Plugin { host_calls: 100, ..with_grants(bench.guest("looks-up-many"), &[Grant::Dns]) };
     let few = bench.host.load("few", &few).await.unwrap();
     let failure = bench.sandbox(&few).await.unwrap().mail(b"").await.unwrap_err();
-    assert_eq!(failure.to_string(), "trap: more than 100 host calls in a transaction");
+    assert_eq!(failure.to_string(), "timeout: more than 100 host calls in a transaction");
 }
 
 #[tokio::test]
