@@ -27,8 +27,15 @@ impl Client {
     /// A connection on which nothing was read.
     pub(crate) async fn connect(server: SocketAddr) -> Self {
         let stream = TcpStream::connect(server).await.unwrap();
+        // Pieces leave as they are said.
+        stream.set_nodelay(true).unwrap();
         let address = stream.local_addr().ok();
         Self { address, ..Self::over(stream) }
+    }
+
+    /// A connection at hand.
+    pub(crate) fn on(stream: TcpStream) -> Self {
+        Self::over(stream)
     }
 
     fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {

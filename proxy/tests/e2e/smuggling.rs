@@ -27,11 +27,12 @@ upstreams = ["@main"]
 tls = "off"
 "#;
 
-const SMUGGLED: &str =
+pub(crate) const SMUGGLED: &str =
     "MAIL FROM:<chief@example.com>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\nSubject: evil\r\n\r\nevil\r\n";
 
 /// What may stand around the dot in place of CRLF.
-const NEWLINES: [&str; 10] = ["\r\n", "\n", "\r", "\n\r", "\r\r\n", "\r\n\n", "\r\0\n", "\0\r\n", "\r\n\0", "\r\n\r"];
+pub(crate) const NEWLINES: [&str; 10] =
+    ["\r\n", "\n", "\r", "\n\r", "\r\r\n", "\r\n\n", "\r\0\n", "\0\r\n", "\r\n\0", "\r\n\r"];
 
 #[tokio::test]
 async fn whatever_is_not_the_end_of_data_ends_nothing() {

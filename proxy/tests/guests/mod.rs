@@ -69,7 +69,13 @@ fn read(name: &str) -> String {
 }
 
 fn module_of(name: &str, text: &str) -> Vec<u8> {
-    let prelude = std::fs::read_to_string(folder().join("prelude.wat")).unwrap();
+    let mut prelude = std::fs::read_to_string(folder().join("prelude.wat")).unwrap();
+    if text.contains("\"cabi_realloc\"") {
+        // The guest has its own.
+        let start = prelude.find("(func $realloc ").unwrap();
+        let end = start + prelude[start..].find("\n\n").unwrap();
+        prelude.replace_range(start..end, "");
+    }
     let mut module = String::from("(module\n");
     // Imports stand before everything else, so a guest that has any writes them first.
     let (imports, functions): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("(import "));

@@ -6,6 +6,7 @@ mod guests;
 mod support;
 
 mod failures;
+mod hostile;
 mod interfaces;
 mod isolation;
 mod loading;
@@ -17,6 +18,7 @@ mod returned;
 fn every_guest_has_a_test() {
     let tests = [
         include_str!("failures.rs"),
+        include_str!("hostile.rs"),
         include_str!("interfaces.rs"),
         include_str!("isolation.rs"),
         include_str!("loading.rs"),
