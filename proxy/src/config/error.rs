@@ -4,6 +4,11 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::logging::Printable;
+
+/// Errors reported of one file. To find the place of one takes a look at all of the file before it.
+pub(super) const REPORTED: usize = 100;
+
 /// A place in the configuration file. Lines and columns count from 1, columns in characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -23,7 +28,7 @@ impl fmt::Display for Place {
 
 /// One error of the operator's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {}{what}; {remedy}", if key.is_empty() { String::new() } else { format!("{key}: ") })]
+#[error("{place}: {}{}; {}", labelled(key), Printable(what.as_bytes()), Printable(remedy.as_bytes()))]
 pub struct ConfigError {
     /// Where it stands.
     pub place: Place,
@@ -35,7 +40,11 @@ pub struct ConfigError {
     pub remedy: String,
 }
 
-/// Every error found in a configuration file, in the order of the file; never empty.
+fn labelled(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!("{}: ", Printable(key.as_bytes())) }
+}
+
+/// The errors found in a configuration file, in the order of the file, a hundred at most; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
@@ -104,6 +113,9 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn add(&self, offset: usize, key: &str, problem: Problem) {
+        if self.errors.borrow().len() >= REPORTED {
+            return;
+        }
         self.errors.borrow_mut().push(ConfigError {
             place: self.place(offset),
             key: key.to_owned(),

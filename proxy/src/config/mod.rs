@@ -10,6 +10,7 @@ mod table;
 mod value;
 mod sections;
 
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -19,6 +20,9 @@ pub use types::*;
 pub use value::domain_to_ascii;
 
 use error::{Problem, Report};
+
+/// Bytes of a configuration file. Thousands of listed domains or keywords stay far below.
+const FILE_LIMIT: u64 = 16 << 20;
 
 /// Reads and checks a configuration file. Relative paths in it are taken from the directory it is in.
 ///
@@ -31,7 +35,7 @@ pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
         report.add(0, "", Problem::new(what, remedy));
         report
     };
-    let bytes = match std::fs::read(file) {
+    let bytes = match read_regular(file, FILE_LIMIT) {
         Ok(bytes) => bytes,
         Err(error) => {
             let report = unreadable(format!("cannot be read: {error}"), "name the configuration with --config FILE");
@@ -51,6 +55,31 @@ pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
     // Without a current directory a relative path stays relative, which still leads where the operator meant.
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     parse(&text, file, absolute.parent().unwrap_or_else(|| Path::new("/")))
+}
+
+/// A file's content. What is no file, such as a pipe that nobody writes to, is not waited for: the server that reads it
+/// has other work.
+///
+/// # Errors
+///
+/// The system's, or that it is no file or has more than `limit` bytes.
+pub(crate) fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // Before it is opened, which alone would wait for the other end of a pipe.
+    let metadata = std::fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let too_large = |size: u64| io::Error::other(format!("{size} bytes or more; at most {limit} are read"));
+    if metadata.len() > limit {
+        return Err(too_large(metadata.len()));
+    }
+    let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+    // It may have grown since.
+    std::fs::File::open(path)?.take(limit + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limit { Err(too_large(limit + 1)) } else { Ok(content) }
 }
 
 /// As [`load`], for a text at hand: `file` is named in errors, `directory` is where relative paths begin.
@@ -75,7 +104,7 @@ pub fn parse(text: &str, file: &Path, directory: &Path) -> Result<Config, Config
 /// One error a line: what follows on the same line is mostly a consequence of the first.
 fn report_syntax(report: &Report<'_>, text: &str, errors: &[toml::de::Error]) {
     let mut last_line = None;
-    for error in errors {
+    for error in errors.iter().take(error::REPORTED) {
         let offset = error.span().map_or(0, |span| span.start);
         let line = report.place(offset).line;
         if last_line.replace(line) == Some(line) {

@@ -160,7 +160,7 @@ async fn blueprint(
 
 /// Reads and compiles a component, or takes it from the cache.
 fn compile(shared: &Shared, path: PathBuf) -> Result<(Component, Key), LoadFault> {
-    let bytes = match read(&path) {
+    let bytes = match config::read_regular(&path, FILE_LIMIT) {
         Ok(bytes) => bytes,
         Err(error) => return Err(LoadFault::Read { path, error }),
     };
@@ -182,14 +182,6 @@ fn compile(shared: &Shared, path: PathBuf) -> Result<(Component, Key), LoadFault
         cache.store(&key, &component);
     }
     Ok((component, key))
-}
-
-fn read(path: &std::path::Path) -> io::Result<Vec<u8>> {
-    let size = std::fs::metadata(path)?.len();
-    if size > FILE_LIMIT {
-        return Err(io::Error::other(format!("{size} bytes; a component has at most {FILE_LIMIT}")));
-    }
-    std::fs::read(path)
 }
 
 /// Checks what the component imports and exports, before the engine does with less helpful words.

@@ -24,6 +24,7 @@ mod dialogs;
 mod drain;
 mod edits;
 mod floods;
+mod hostile_configs;
 mod hostile_filters;
 mod hostile_upstreams;
 mod limits;

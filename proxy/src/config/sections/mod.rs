@@ -4,6 +4,7 @@ mod server;
 mod listener;
 mod plugin;
 mod route;
+mod loops;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -68,6 +69,9 @@ pub(super) fn config(root: Table<'_>, directory: &Path) -> Option<Config> {
     let plugins = named(&root, "plugin", |name, table| plugin::plugin(name, table, &context));
     let antivirus = root.table("antivirus").map(|table| server::antivirus(table, &context));
     let routes = named(&root, "route", |_, table| route::route(table, &context));
+    if let (Some(listeners), Some(routes)) = (&listeners, &routes) {
+        loops::check(&root, listeners, routes);
+    }
     root.finish();
     Some(Config {
         server: server?,
