@@ -4,6 +4,7 @@
 //! - `test` runs every test of the repository;
 //! - `demo` shows messages pass, get rejected and get rerouted;
 //! - `acceptance` measures the built binary against the release criteria;
+//! - `guards` shows that tests against attacks fail without what they guard;
 //! - `licences` looks at the licences of all dependencies.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
@@ -14,6 +15,7 @@ mod component;
 mod test;
 mod demo;
 mod acceptance;
+mod guards;
 mod licences;
 
 use std::path::PathBuf;
@@ -33,6 +35,8 @@ enum Task {
     Demo,
     /// Run the release criteria against the built binary and print what each came to
     Acceptance(acceptance::Options),
+    /// Take guards against attacks out of a copy of the tree and show that their tests fail without them
+    Guards(guards::Options),
     /// Look whether deny.toml allows the licence of every dependency
     Licences,
 }
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Demo => demo::run(),
         Task::Acceptance(options) => acceptance::run(&options),
+        Task::Guards(options) => guards::run(&options),
         Task::Licences => licences::run(),
     };
     match done {
