@@ -6,7 +6,7 @@
 //! told of success only when all have taken the message.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mailweir_smtp::address::{AddressError, Domain, ForwardPath, Mailbox, ReversePath};
 use mailweir_smtp::parameter::RcptParameters;
@@ -39,6 +39,11 @@ impl PartialEq for Destination {
     }
 }
 
+/// How long an upstream connection waits for a client that has not sent all of its message yet. There are as many
+/// connections as the route allows, and an upstream has only so many processes: a client that takes its time costs
+/// nobody any, and its recipients are asked for again when the message is there.
+const UPSTREAM_WAITS: Duration = Duration::from_secs(2);
+
 /// Recipients with one destination.
 type Group = (Destination, Vec<Recipient>);
 
@@ -48,6 +53,7 @@ pub(super) struct Opened {
     destination: Destination,
     /// Whose envelope it holds.
     envelope: Envelope,
+    since: Instant,
 }
 
 /// How a message ended.
@@ -62,6 +68,16 @@ pub(super) struct Outcome {
 }
 
 impl Transaction {
+    /// How much longer an upstream connection waits for the client; `None` when none does.
+    pub(super) fn upstream_waits(&self) -> Option<Duration> {
+        self.opened.as_ref().map(|opened| UPSTREAM_WAITS.saturating_sub(opened.since.elapsed()))
+    }
+
+    /// Lets others have the upstream connection.
+    pub(super) fn give_back_upstream(&mut self) {
+        self.opened = None;
+    }
+
     /// Asks the upstream whether it takes this recipient. Its answer is the client's, word for word.
     pub(super) async fn offer_recipient(&mut self, settings: &Listener, recipient: Recipient) -> Result<Reply, Reply> {
         if self.recipients.iter().any(|(path, _)| *path == recipient.0) {
@@ -125,6 +141,7 @@ impl Transaction {
                     delivery,
                     destination: destination.clone(),
                     envelope: Envelope { sender: self.sender.as_str().to_owned(), recipients: Vec::new() },
+                    since: Instant::now(),
                 });
                 replies
             }
@@ -378,10 +395,27 @@ async fn open(
         }
     };
     let replies = delivery.mail_and_rcpt(sender, &transaction.parameters, recipients).await.map_err(unreachable)?;
-    match replies.into_iter().find(|reply| !reply.is_positive()) {
+    let asked_before: &[Recipient] = match &transaction.destination {
+        Some(before) if before == destination => &transaction.recipients,
+        _ => &[],
+    };
+    match refusal(asked_before, recipients, &replies) {
         None => Ok(delivery),
         Some(refused) => Err(Box::new(Outcome::upstream(name(&delivery), refused))),
     }
+}
+
+/// What the client hears when not every recipient was accepted. It takes the answer to the message for that to all
+/// recipients. So where some would have got the message, one that this upstream accepted before and refuses for good now
+/// is no reason to give up: when the client tries again, RCPT tells it which one.
+fn refusal(before: &[Recipient], asked: &[Recipient], replies: &[Reply]) -> Option<Reply> {
+    let refused = || asked.iter().zip(replies).filter(|(_, reply)| !reply.is_positive());
+    let (path, first) = refused().find(|(_, reply)| reply.is_transient()).or_else(|| refused().next())?;
+    let was_accepted = before.iter().any(|(known, _)| *known == path.0);
+    if first.is_transient() || !was_accepted || refused().count() == asked.len() {
+        return Some(first.clone());
+    }
+    Some(Reply::new(451, "4.4.2", "The next mail server does not take a recipient any more, try again"))
 }
 
 /// The message goes to the upstream; its reply is the client's.
@@ -402,4 +436,31 @@ async fn hand_over(mut delivery: Delivery, message: &Message) -> Outcome {
 fn name(delivery: &Delivery) -> String {
     let route = delivery.route().name();
     delivery.host().map_or_else(|| route.to_owned(), |host| format!("{route}/{host}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipient_refused_late_takes_the_others_along_only_for_now() {
+        let recipient = |name: &str| {
+            let mailbox = Mailbox::parse(format!("{name}@example.com").as_bytes()).unwrap();
+            (ForwardPath::Mailbox(mailbox), RcptParameters::default())
+        };
+        let (bob, carol) = (recipient("bob"), recipient("carol"));
+        let [taken, busy, unknown] =
+            [(250, "2.1.5"), (452, "4.2.2"), (550, "5.1.1")].map(|(code, status)| Reply::new(code, status, "x"));
+        let both = [bob.clone(), carol.clone()];
+        for (before, replies, expected) in [
+            (&both[..], [&taken, &taken], None),
+            (&both[..], [&taken, &unknown], Some(451)),
+            (&both[..], [&unknown, &busy], Some(452)),
+            (&both[..], [&unknown, &unknown], Some(550)),
+            (&both[..1], [&taken, &unknown], Some(550)),
+        ] {
+            let refused = refusal(before, &both, &replies.map(Reply::clone));
+            assert_eq!(refused.map(|reply| reply.code()), expected, "{replies:?}");
+        }
+    }
 }

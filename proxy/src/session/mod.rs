@@ -315,6 +315,9 @@ impl Session {
             // An idle connection holds no buffer.
             self.input = BytesMut::new();
         }
+        let upstream_waits = self.transaction.as_ref().and_then(Transaction::upstream_waits);
+        let gives_back = upstream_waits.filter(|waits| *waits < patience);
+        let patience = gives_back.unwrap_or(patience);
         let held = self.input.len();
         let began = Instant::now();
         let mut drain = self.connection.proxy.drain();
@@ -339,6 +342,12 @@ impl Session {
         }
         match read {
             Ok(()) => Ok(()),
+            Err(ReadEnd::Timeout) if gives_back.is_some() => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.give_back_upstream();
+                }
+                Ok(())
+            }
             Err(ReadEnd::Timeout) => {
                 self.server.close(Reply::new(421, "4.4.2", "Nothing came for too long"));
                 let _ = self.flush().await;

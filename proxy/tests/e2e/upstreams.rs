@@ -156,3 +156,27 @@ async fn a_route_chosen_late_may_refuse() {
     );
     assert_eq!(main.count(), 0);
 }
+
+/// Who takes long over its message leaves the one upstream connection to others meanwhile.
+#[tokio::test]
+async fn a_slow_client_keeps_no_upstream_connection() {
+    let main = sink().await;
+    let stage = Setup::new(&(config(r#"["@main"]"#) + "max_connections = 1\n")).address("main", main.address());
+    let stage = stage.start().await;
+    let mut slow = stage.client("inbound").await;
+    slow.begin_data("alice@sender.test", &["bob@example.com", "carol@example.com"]).await;
+    slow.send("Subject: slow\r\n").await;
+    let mut slower = stage.client("inbound").await;
+    expect(&slower.say("MAIL FROM:<alice@sender.test>").await, "250");
+    expect(&slower.say("RCPT TO:<bob@example.com>").await, "250");
+    expect(&stage.client("inbound").await.deliver_to_bob("quick").await, "250");
+    slow.send("\r\n.\r\n").await;
+    expect(&slow.reply().await, "250 2.0.0 Ok: message");
+    expect(&slower.say("RCPT TO:<carol@example.com>").await, "250");
+    expect(&slower.say("DATA").await, "354");
+    slower.send("Subject: slower\r\n\r\n.\r\n").await;
+    expect(&slower.reply().await, "250 2.0.0 Ok: message");
+    let both = ["bob@example.com", "carol@example.com"];
+    let recipients: Vec<Vec<String>> = main.messages().into_iter().map(|message| message.recipients).collect();
+    assert_eq!(recipients, [&["bob@example.com"][..], &both[..], &both[..]]);
+}
