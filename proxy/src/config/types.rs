@@ -174,6 +174,8 @@ pub struct Limits {
     pub command_timeout: Duration,
     /// Waiting for the next bytes of a message.
     pub data_timeout: Duration,
+    /// The longest wait while nearly all connections are taken.
+    pub stress_timeout: Duration,
     /// Bytes of a header section.
     pub header_size: u64,
     /// Fields of a header section.
@@ -197,6 +199,7 @@ impl Default for Limits {
             hops: 100,
             command_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(180),
+            stress_timeout: Duration::from_secs(10),
             header_size: 1 << 20,
             header_fields: 1000,
             mime_parts: 1000,

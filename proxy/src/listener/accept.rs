@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::metrics::Refusal;
 use crate::config::{Listener, ServerTls};
@@ -17,13 +17,11 @@ use crate::generation::{Listening, Proxy};
 use crate::session::{ClientStream, Connection, Session};
 
 use super::cap::ConnectionCap;
+use super::pressure::{Pressure, Stress};
 use super::proxy_protocol;
 
 /// Connections that the kernel holds for us until they are accepted.
 const BACKLOG: i32 = 4096;
-
-/// For a PROXY protocol header or a TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// For telling a client that there is no place for it.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,6 +31,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Listeners {
     sockets: BTreeMap<(String, SocketAddr), Served>,
     caps: BTreeMap<String, ConnectionCap>,
+    /// Tasks that log and count when a listener is nearly full.
+    reports: JoinSet<()>,
 }
 
 /// A socket, and the loop that accepts on it.
@@ -128,7 +128,14 @@ impl Listeners {
             served.stop().await;
         }
         for Bound { name, address, listener } in bound {
-            let cap = self.caps.entry(name.clone()).or_default().clone();
+            let cap = match self.caps.get(&name) {
+                Some(cap) => cap.clone(),
+                None => {
+                    let cap = self.caps.entry(name.clone()).or_default().clone();
+                    self.reports.spawn(report_stress(Arc::clone(proxy), name.clone(), cap.pressure()));
+                    cap
+                }
+            };
             let local = listener.local_addr().unwrap_or(address);
             tracing::info!(listener = name, address = %local, "listening");
             let accepting = tokio::spawn(accept(Arc::clone(proxy), name.clone(), Arc::clone(&listener), cap));
@@ -168,6 +175,29 @@ async fn accept(proxy: Arc<Proxy>, name: String, listener: Arc<TcpListener>, cap
     }
 }
 
+/// Says when a listener is nearly full, and when it is not any more.
+async fn report_stress(proxy: Arc<Proxy>, name: String, mut pressure: Pressure) {
+    let mut stress = Stress::None;
+    loop {
+        pressure.changed(stress).await;
+        stress = pressure.now();
+        let generation = proxy.generation();
+        let Some(listening) = generation.listening(&name) else { continue };
+        listening.metrics.stressed(stress);
+        let limit = listening.settings.limits.connections;
+        match stress {
+            Stress::NearlyFull => {
+                tracing::warn!(
+                    listener = name,
+                    connections = limit,
+                    "nearly all connections are taken: waiting less long"
+                );
+            }
+            Stress::None => tracing::info!(listener = name, "there is room for connections again"),
+        }
+    }
+}
+
 /// One connection, from the socket to its end.
 async fn serve_connection(
     proxy: Arc<Proxy>,
@@ -190,10 +220,12 @@ async fn serve_connection(
         metrics.refused(Refusal::Connections);
         return refuse(stream, hostname).await;
     };
+    let pressure = cap.pressure();
+    let patience = limits.for_handshake(pressure.now());
     let mut drain = proxy.drain();
     let known = tokio::select! {
         biased;
-        known = client_address(settings, &mut stream, peer) => known,
+        known = client_address(settings, &mut stream, peer, patience) => known,
         // Nothing was said yet that a client could miss.
         () = drain.begun() => return,
     };
@@ -216,9 +248,10 @@ async fn serve_connection(
     let mut stream = ClientStream::Plain(stream);
     let mut secured = None;
     if let (ServerTls::Implicit(_), Some(tls)) = (&settings.tls, tls) {
+        let patience = limits.for_handshake(pressure.now());
         let handshake = tokio::select! {
             biased;
-            handshake = stream.handshake(Arc::clone(tls), HANDSHAKE_TIMEOUT, metrics) => handshake,
+            handshake = stream.handshake(Arc::clone(tls), patience, metrics) => handshake,
             () = drain.begun() => return,
         };
         match handshake {
@@ -229,7 +262,8 @@ async fn serve_connection(
             }
         }
     }
-    let connection = Connection { proxy, generation, listener: name, client, is_vouched_for, stream, tls: secured };
+    let connection =
+        Connection { proxy, generation, listener: name, client, is_vouched_for, stream, tls: secured, pressure };
     Session::new(connection, Arc::clone(&listening)).run().await;
 }
 
@@ -239,12 +273,13 @@ async fn client_address(
     listener: &Listener,
     stream: &mut TcpStream,
     peer: SocketAddr,
+    patience: Duration,
 ) -> io::Result<(SocketAddr, bool)> {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     if !listener.proxy_protocol.iter().any(|network| network.contains(&peer.ip())) {
         return Ok((peer, true));
     }
-    let client = tokio::time::timeout(HANDSHAKE_TIMEOUT, proxy_protocol::read(stream))
+    let client = tokio::time::timeout(patience, proxy_protocol::read(stream))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     Ok(client.map_or((peer, false), |client| (SocketAddr::new(client.ip().to_canonical(), client.port()), true)))

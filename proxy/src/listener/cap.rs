@@ -4,16 +4,21 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::pressure::{Gauge, Pressure};
+
 /// Counts a listener's connections. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ConnectionCap {
     counts: Arc<Mutex<Counts>>,
+    gauge: Gauge,
 }
 
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
     by_client: HashMap<IpAddr, usize>,
+    /// What there may be in all, as it was said last: a reload may change it.
+    limit: usize,
 }
 
 /// One connection's place; given back when dropped.
@@ -32,12 +37,19 @@ impl ConnectionCap {
     /// A place for a connection from whomever, if the listener has one left.
     pub(super) fn enter(&self, limit: usize) -> Result<Place, Full> {
         let mut counts = self.lock();
+        counts.limit = limit;
         if counts.all >= limit {
             return Err(Full);
         }
         counts.all += 1;
+        self.gauge.set(counts.all, limit);
         drop(counts);
         Ok(Place { cap: self.clone(), client: None })
+    }
+
+    /// For knowing how full it is.
+    pub(super) fn pressure(&self) -> Pressure {
+        self.gauge.watch()
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -65,6 +77,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut counts = self.cap.lock();
         counts.all -= 1;
+        self.cap.gauge.set(counts.all, counts.limit);
         if let Some(client) = self.client
             && let Some(count) = counts.by_client.get_mut(&client)
         {

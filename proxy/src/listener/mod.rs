@@ -3,8 +3,10 @@
 
 mod accept;
 mod cap;
+mod pressure;
 mod proxy_protocol;
 mod tls;
 
 pub use accept::{BindError, Bound, Listeners, bind};
+pub use pressure::{Pressure, Stress};
 pub use tls::{CertificateStore, TlsError};

@@ -3,6 +3,7 @@
 //! What a filter, the operator or the upstream makes of a command is decided in `transaction` and `deliver`; this file
 //! only walks through the dialog.
 
+mod patience;
 mod stream;
 mod introduction;
 mod recipients;
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use mailweir_smtp::data::PIECE;
 use mailweir_smtp::extension::Extensions;
 use mailweir_smtp::reply::Reply;
 use mailweir_smtp::server::{BareNewline, ClientName, Event, Server, ServerPolicy, TlsPolicy};
@@ -27,8 +27,10 @@ use crate::chain::{Refusal, Ruling, Run};
 use crate::config::{self, Listener, ServerTls};
 use crate::generation::{Generation, Listening, Proxy};
 use crate::host::{TlsFacts, TransactionFacts};
+use crate::listener::Pressure;
 
 use introduction::Said;
+use patience::Progress;
 use stream::{Expecting, ReadEnd};
 use transaction::Transaction;
 
@@ -50,6 +52,8 @@ pub struct Connection {
     pub stream: ClientStream,
     /// TLS from the first byte.
     pub tls: Option<TlsFacts>,
+    /// How full its listener is.
+    pub pressure: Pressure,
 }
 
 /// One SMTP session.
@@ -74,34 +78,6 @@ pub struct Session {
 /// This many times the command timeout is waited, all together, for the commands of a client that gets no message
 /// accepted. A client that says one recipient after another just in time would hold its upstream connection for days.
 const PATIENCES: u32 = 4;
-
-/// When the client last got anywhere: a command, or a piece of a message. Timeouts count from there, not from its last
-/// byte, so that it cannot go on for ever byte by byte.
-#[derive(Debug)]
-struct Progress {
-    at: Instant,
-    /// Bytes of a message since.
-    bytes: usize,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { at: Instant::now(), bytes: 0 }
-    }
-}
-
-impl Progress {
-    fn since(&self) -> Duration {
-        self.at.elapsed()
-    }
-
-    fn read(&mut self, bytes: usize) {
-        self.bytes += bytes;
-        if self.bytes >= PIECE {
-            *self = Self::default();
-        }
-    }
-}
 
 /// What the client said it is.
 #[derive(Debug, Clone)]
@@ -287,7 +263,11 @@ impl Session {
         let handshake = self
             .connection
             .stream
-            .handshake(config, self.listening.settings.limits.command_timeout, &self.listening.metrics)
+            .handshake(
+                config,
+                self.listening.settings.limits.for_handshake(self.connection.pressure.now()),
+                &self.listening.metrics,
+            )
             .await;
         self.connection.tls = Some(handshake.map_err(SessionEnd::Handshake)?);
         self.server.tls_established(&mut self.input);
@@ -300,12 +280,13 @@ impl Session {
     async fn wait_for_client(&mut self) -> Result<(), SessionEnd> {
         self.flush().await?;
         let limits = &self.listening.settings.limits;
+        let stress = self.connection.pressure.now();
         let reading_content = self.server.is_reading_content();
         let (expecting, patience) = if reading_content {
             let received = self.transaction.as_ref().and_then(Transaction::receiving).unwrap_or_default();
-            (Expecting::Message { received }, limits.data_timeout)
+            (Expecting::Message { received }, limits.for_data(stress))
         } else {
-            (Expecting::Command, limits.command_timeout)
+            (Expecting::Command, limits.for_command(stress))
         };
         let mut patience = patience.saturating_sub(self.progress.since());
         if !reading_content {
@@ -321,19 +302,17 @@ impl Session {
         let held = self.input.len();
         let began = Instant::now();
         let mut drain = self.connection.proxy.drain();
-        let read = self.connection.stream.read(&mut self.input, expecting, patience);
-        let read = if reading_content {
-            read.await
-        } else {
+        let Connection { stream, pressure, .. } = &mut self.connection;
+        let read = tokio::select! {
+            biased;
             // Between messages nothing is lost by closing: the client comes back, to another edge.
-            tokio::select! {
-                biased;
-                () = drain.begun() => {
-                    self.server.close(Reply::new(421, "4.3.2", "Shutting down, try again"));
-                    return Ok(());
-                }
-                read = read => read,
+            () = drain.begun(), if !reading_content => {
+                self.server.close(Reply::new(421, "4.3.2", "Shutting down, try again"));
+                return Ok(());
             }
+            // The other timeouts count from now on, for who has waited already too.
+            () = pressure.changed(stress) => return Ok(()),
+            read = stream.read(&mut self.input, expecting, patience) => read,
         };
         if reading_content {
             self.progress.read(self.input.len().saturating_sub(held));
@@ -349,6 +328,7 @@ impl Session {
                 Ok(())
             }
             Err(ReadEnd::Timeout) => {
+                self.listening.metrics.timed_out(stress);
                 self.server.close(Reply::new(421, "4.4.2", "Nothing came for too long"));
                 let _ = self.flush().await;
                 Err(SessionEnd::Read(ReadEnd::Timeout))
@@ -358,7 +338,7 @@ impl Session {
     }
 
     async fn flush(&mut self) -> Result<(), SessionEnd> {
-        let patience = self.listening.settings.limits.command_timeout;
+        let patience = self.listening.settings.limits.for_command(self.connection.pressure.now());
         self.connection.stream.write(self.server.output(), patience).await.map_err(SessionEnd::Write)
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::client::{Client, expect};
-use crate::stage::{Setup, Stage, sink};
+use crate::stage::{PATIENCE, Setup, Stage, sink};
 
 const CONFIG: &str = r#"
 [listener.inbound]
@@ -106,6 +106,31 @@ async fn slowness_ends_a_connection() {
         assert!(end.as_ref().is_none_or(|end| end.starts_with("421 4.4.2")), "{name}: {end:?}");
     }
     assert_eq!(main.count(), 0);
+}
+
+/// The longest waits begin while there is room. When there is none any more they are over at once.
+#[tokio::test]
+async fn a_listener_that_is_nearly_full_waits_less_long() {
+    let main = sink().await;
+    let stage = with_limits("connections = 10, stress_timeout = \"300ms\"", main.address()).await;
+    let mut waiting = Vec::new();
+    for _ in 0..7 {
+        waiting.push(stage.client("inbound").await);
+    }
+    let mut halfway = stage.client("inbound").await;
+    halfway.begin_data("alice@sender.test", &["bob@example.com"]).await;
+    halfway.send("Subject: x\r\n").await;
+    assert_eq!(stage.metrics().await.sum("mailweir_listener_stressed", &[]), 0.0);
+    // The ninth of ten.
+    waiting.push(stage.client("inbound").await);
+    for client in &mut waiting {
+        expect(&client.reply().await, "421 4.4.2");
+    }
+    expect(&halfway.reply().await, "421 4.4.2");
+    stage.wait_for_metric("mailweir_connections_timed_out_total", &["stressed=\"true\""], 1.0).await;
+    assert_eq!(stage.metrics().await.sum("mailweir_connections_timed_out_total", &["stressed=\"false\""]), 0.0);
+    stage.proxy.wait_for_log("there is room for connections again", PATIENCE).await.unwrap();
+    expect(&stage.client("inbound").await.deliver_to_bob("x").await, "250");
 }
 
 /// A client that leaves in the middle has sent nothing.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::primitive::{Counter, Gauge};
 use super::text::Page;
+use crate::listener::Stress;
 
 /// What a listener counts.
 #[derive(Debug, Default)]
@@ -11,6 +12,9 @@ pub struct ListenerMetrics {
     connections: Counter,
     active: Gauge,
     refused: [Counter; Refusal::ALL.len()],
+    stressed: Gauge,
+    /// Under no stress, and under stress.
+    timed_out: [Counter; 2],
     messages: [Counter; MessageOutcome::ALL.len()],
     bytes: Counter,
     tls: [Counter; TlsOutcome::ALL.len()],
@@ -113,6 +117,16 @@ impl ListenerMetrics {
         self.refused[refusal as usize].add(1);
     }
 
+    /// Stress began or ended.
+    pub fn stressed(&self, stress: Stress) {
+        self.stressed.set(stress as u64);
+    }
+
+    /// A client said nothing for as long as it may.
+    pub fn timed_out(&self, stress: Stress) {
+        self.timed_out[stress as usize].add(1);
+    }
+
     /// A message ended, having brought this many bytes.
     pub fn message(&self, outcome: MessageOutcome, bytes: u64) {
         self.messages[outcome as usize].add(1);
@@ -144,6 +158,17 @@ pub(super) fn encode(page: &mut Page, listeners: &[(String, Arc<ListenerMetrics>
         for (refusal, reason) in Refusal::ALL {
             let count = metrics.refused[refusal as usize].value();
             page.sample("mailweir_connections_refused_total", &[("listener", name), ("reason", reason)], count);
+        }
+    }
+    page.family("mailweir_listener_stressed", "gauge", "1 while nearly all connections are taken.");
+    for (name, metrics) in listeners {
+        page.sample("mailweir_listener_stressed", &[("listener", name)], metrics.stressed.value());
+    }
+    page.family("mailweir_connections_timed_out_total", "counter", "Connections ended because nothing came.");
+    for (name, metrics) in listeners {
+        for (count, stressed) in metrics.timed_out.iter().zip(["false", "true"]) {
+            let labels = [("listener", name.as_str()), ("stressed", stressed)];
+            page.sample("mailweir_connections_timed_out_total", &labels, count.value());
         }
     }
     page.family("mailweir_messages_total", "counter", "Messages, by what became of them.");

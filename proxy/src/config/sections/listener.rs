@@ -179,6 +179,7 @@ fn limits(table: Option<Table<'_>>, context: &Context<'_>) -> Limits {
         hops: table.optional("hops", value::count(1)).unwrap_or(defaults.hops),
         command_timeout: table.optional("command_timeout", value::duration).unwrap_or(defaults.command_timeout),
         data_timeout: table.optional("data_timeout", value::duration).unwrap_or(defaults.data_timeout),
+        stress_timeout: table.optional("stress_timeout", value::duration).unwrap_or(defaults.stress_timeout),
         header_size: table.optional("header_size", value::size).unwrap_or(defaults.header_size),
         header_fields: table.optional("header_fields", value::count(1)).unwrap_or(defaults.header_fields),
         mime_parts: table.optional("mime_parts", value::count(1)).unwrap_or(defaults.mime_parts),
