@@ -29,7 +29,8 @@ pub struct Options {
     pub listen: Vec<SocketAddr>,
     /// Its name, in the greeting and the answer to EHLO.
     pub hostname: String,
-    /// Each message is written there, as NUMBER.eml with its envelope in NUMBER.json.
+    /// Each message is written there, as NUMBER.eml with its envelope in NUMBER.json, and brought to the disk before it
+    /// is answered. What is there already stays, and numbers go on behind it.
     pub store: Option<PathBuf>,
     /// Whether messages are kept in memory for [`Sink::messages`].
     pub keep: Keep,
@@ -152,10 +153,11 @@ impl Sink {
     /// # Errors
     /// When an address cannot be bound or the directory not be made.
     pub async fn start(options: Options) -> io::Result<Self> {
-        if let Some(directory) = &options.store {
-            tokio::fs::create_dir_all(directory).await?;
-        }
-        let shared = Arc::new(Shared::new(options));
+        let last = match &options.store {
+            Some(directory) => store::open(directory)?,
+            None => 0,
+        };
+        let shared = Arc::new(Shared::new(options, last));
         let mut addresses = Vec::new();
         let mut tasks = JoinSet::new();
         for address in &shared.options.listen {
@@ -208,7 +210,8 @@ impl Sink {
 }
 
 impl Shared {
-    fn new(options: Options) -> Self {
+    /// Numbers go on behind `last`.
+    fn new(options: Options, last: u64) -> Self {
         let all = Extensions {
             size: Some(options.message_size),
             pipelining: true,
@@ -230,7 +233,7 @@ impl Shared {
         Self {
             offer: Extensions::from_reply(&Reply::multi(250, "", &lines)),
             options,
-            numbers: AtomicU64::new(0),
+            numbers: AtomicU64::new(last),
             connections: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             bytes: AtomicU64::new(0),

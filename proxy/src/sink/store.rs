@@ -1,6 +1,7 @@
 //! The content of messages, and files of it.
 
-use std::io;
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
@@ -32,11 +33,41 @@ impl Content {
     }
 }
 
-/// Writes NUMBER.eml, and then NUMBER.json, so that whoever waits for the envelope finds the message.
+/// Of a file that is being written.
+const UNFINISHED: &str = "tmp";
+
+/// Makes the directory; what is in it of earlier runs stays, but for files that were not finished. The highest number
+/// that a message has there, or 0.
+pub(super) fn open(directory: &Path) -> io::Result<u64> {
+    fs::create_dir_all(directory)?;
+    let mut last = 0;
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == UNFINISHED) {
+            fs::remove_file(&path)?;
+        }
+        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+        last = last.max(number.unwrap_or(0));
+    }
+    Ok(last)
+}
+
+/// Writes NUMBER.eml, and then NUMBER.json, so that whoever waits for the envelope finds the message. When this returns
+/// both are whole and on the disk; before, there is neither under its name, or the message alone.
 pub(super) async fn write(directory: &Path, received: &Received) -> io::Result<()> {
-    let file = |extension: &str| directory.join(format!("{}.{extension}", received.number));
-    tokio::fs::write(file("eml"), &received.content).await?;
-    let mut envelope = serde_json::to_vec_pretty(received)?;
-    envelope.push(b'\n');
-    tokio::fs::write(file("json"), &envelope).await
+    let (directory, received) = (directory.to_owned(), received.clone());
+    let written = tokio::task::spawn_blocking(move || {
+        let mut envelope = serde_json::to_vec_pretty(&received)?;
+        envelope.push(b'\n');
+        for (extension, content) in [("eml", &received.content[..]), ("json", &envelope)] {
+            let path = directory.join(format!("{}.{extension}", received.number));
+            let unfinished = path.with_added_extension(UNFINISHED);
+            let mut file = fs::File::create(&unfinished)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&unfinished, &path)?;
+        }
+        fs::File::open(&directory)?.sync_all()
+    });
+    written.await?
 }

@@ -102,3 +102,20 @@ async fn listens_on_several_addresses() {
     }
     assert_eq!(sink.count(), 40);
 }
+
+#[tokio::test]
+async fn a_store_is_gone_on_with() {
+    let store = tempfile::tempdir().unwrap();
+    for name in ["7.eml", "7.json", "8.eml.tmp", "8.json.tmp", "notes"] {
+        std::fs::write(store.path().join(name), "").unwrap();
+    }
+    let sink = Sink::start(Options { store: Some(store.path().to_owned()), ..Options::default() }).await.unwrap();
+    let answer = talk(&sink, ONE).await;
+    assert!(answer.contains("250 2.0.0 Ok: message 8\r\n"), "{answer}");
+    let mut names: Vec<_> = std::fs::read_dir(store.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["7.eml", "7.json", "8.eml", "8.json", "notes"]);
+}
