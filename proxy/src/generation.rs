@@ -19,7 +19,7 @@ use crate::chain::Chain;
 use crate::config::{Config, Listener, ServerTls};
 use crate::host::{Host, HostError, LoadError, Options, Plugin, Services, Snapshot};
 use crate::listener::{CertificateStore, TlsError};
-use crate::message::Budget;
+use crate::message::{self, Budget};
 use crate::quarantine::Quarantine;
 use crate::services::antivirus::{self, Clamd};
 use crate::services::authentication::{Authentication, Evaluation};
@@ -289,7 +289,7 @@ impl Proxy {
     pub fn new(generation: Generation) -> Result<Arc<Self>, BuildError> {
         let server = &generation.config.server;
         let spool = server.state_dir.join("spool");
-        std::fs::create_dir_all(&spool)
+        message::clear_spill_files(&spool)
             .map_err(|error| BuildError::State { path: spool.display().to_string(), error })?;
         Ok(Arc::new(Self {
             budget: Budget::new(server.memory_budget, server.spill_budget, &spool),

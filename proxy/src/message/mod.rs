@@ -36,6 +36,7 @@ pub use header::{Field, HeaderSection, is_field_name};
 pub use incoming::Incoming;
 pub use mime::{Disposition, Mime, Part, Text};
 pub use model::{Contiguous, Message};
+pub use spill::clear as clear_spill_files;
 pub use text::TextUnit;
 pub use url::{Url, UrlSource};
 

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io,
     os::unix::fs::FileExt,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -20,6 +21,22 @@ use super::{
     StoreError,
     budget::{Budget, Permit},
 };
+
+/// Makes the directory for spill files, empty: where the file system cannot make a file without a name, a process that
+/// was killed between making one and unlinking it has left it behind. Only for the one process whose directory it is.
+///
+/// # Errors
+/// The operating system's.
+pub fn clear(directory: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
 
 #[derive(Debug)]
 pub(super) struct SpillFile {
@@ -107,5 +124,20 @@ pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match Handle::try_current() {
         Ok(handle) if handle.runtime_flavor() == RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
         _ => work(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = directory.path().join("state/spool");
+        clear(&spool).unwrap();
+        std::fs::write(spool.join(".tmp123"), "half a message").unwrap();
+        clear(&spool).unwrap();
+        assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);
     }
 }
