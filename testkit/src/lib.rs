@@ -16,3 +16,4 @@ pub mod ports;
 pub mod postfix;
 pub mod programs;
 pub mod script;
+pub mod sink;

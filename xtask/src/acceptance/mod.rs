@@ -4,10 +4,13 @@
 mod stage;
 mod process;
 mod traffic;
+mod client;
+mod claim;
 mod load;
 mod reload;
 mod check;
 mod replay;
+mod storm;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +46,8 @@ enum Criterion {
     Check,
     /// Every message of the shared MIME corpus through a chain: no crash, no trap
     Replay,
+    /// 10000 trickling connections and 500 hostile ones a second, and 200 clients that do not mind
+    Storm,
 }
 
 /// How a criterion came out.
@@ -99,6 +104,7 @@ async fn outcomes(setting: &Setting, criteria: &[Criterion]) -> Vec<Outcome> {
             Criterion::Load => ("load", load::run(setting).await),
             Criterion::Reload => ("reload", reload::run(setting).await.map(|outcome| vec![outcome])),
             Criterion::Check => ("check", check::run(setting).await),
+            Criterion::Storm => ("storm", storm::run(setting).await),
             Criterion::Replay => ("replay", replay::run(setting).await.map(|outcome| vec![outcome])),
         };
         match done {
@@ -125,7 +131,7 @@ fn print_table(outcomes: &[Outcome]) {
         };
         println!("{criterion:9}  {command:command_width$}  {state}");
         for line in result {
-            println!("{:9}  {:command_width$}  {line}", "", "");
+            println!("{:9}    {line}", "");
         }
     }
 }

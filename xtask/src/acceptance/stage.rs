@@ -87,9 +87,15 @@ pub(super) async fn start_clamd() -> Option<Clamd> {
 
 /// A zone in which the sender that `smtp-source` is given passes SPF and DMARC.
 pub(super) fn zone() -> Result<Zone> {
+    zone_of("127.0.0.1")
+}
+
+/// As `zone`, for senders in a network.
+pub(super) fn zone_of(network: &str) -> Result<Zone> {
+    let spf = format!("v=spf1 ip4:{network} -all");
     Zone::from_json(&json!({
-        "sender.test": { "TXT": [["v=spf1 ip4:127.0.0.1 -all"]] },
-        "mx.sender.test": { "A": ["127.0.0.1"], "TXT": [["v=spf1 ip4:127.0.0.1 -all"]] },
+        "sender.test": { "TXT": [[&spf]] },
+        "mx.sender.test": { "A": ["127.0.0.1"], "TXT": [[&spf]] },
         "1.0.0.127.in-addr.arpa": { "PTR": ["mx.sender.test"] },
         "_dmarc.sender.test": { "TXT": [["v=DMARC1; p=reject"]] },
     }))
@@ -98,6 +104,11 @@ pub(super) fn zone() -> Result<Zone> {
 
 /// A configuration with one chain of these filters, of "auth", "surbl", "antivirus" and "dlp".
 pub(super) fn config(addresses: &Addresses<'_>, filters: &[&str]) -> String {
+    config_with(addresses, filters, &format!("connections_per_ip = 1000\nmessage_size = \"{MESSAGE_SIZE}B\"\n"))
+}
+
+/// As `config`, with other limits of the listener.
+pub(super) fn config_with(addresses: &Addresses<'_>, filters: &[&str], limits: &str) -> String {
     let Addresses { inbound, admin, dns, upstream, clamd, plugins } = addresses;
     let plugins = plugins.display();
     let mut config = format!(
@@ -120,9 +131,7 @@ chain = "inbound"
 route = "exchange"
 relay_domains = ["example.com"]
 [listener.inbound.limits]
-connections_per_ip = 1000
-message_size = "{MESSAGE_SIZE}B"
-
+{limits}
 [chain.inbound]
 plugins = {filters:?}
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use mailweir_testkit::mailweir::Samples;
+use mailweir_testkit::mailweir::{Mailweir, Samples};
 use mailweir_testkit::programs::{self, Program};
 use tokio::task::JoinSet;
 
@@ -18,11 +18,11 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 const SETTLE: Duration = Duration::from_secs(10);
 /// What may be held beyond the start and the message budget, in MiB: buffers of a hundred sessions, the memory of their
 /// sandboxes, which is kept for the next ones, and what the allocator holds on to for a moment.
-const SLACK: u64 = 96;
+pub(super) const SLACK: u64 = 96;
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// Descriptors that may remain: idle connections to the upstream, and to resolvers.
-const KEPT_DESCRIPTORS: usize = 32;
+pub(super) const KEPT_DESCRIPTORS: usize = 32;
 /// What must be back at 0 when no message is under way.
 const GAUGES: [&str; 4] = [
     "mailweir_message_bytes_in_memory",
@@ -51,7 +51,7 @@ pub(super) struct Running {
 }
 
 /// The most memory that was seen, in MiB; nobody looks any more once it is dropped.
-struct Peak {
+pub(super) struct Peak {
     most: Arc<AtomicU64>,
     _looking: JoinSet<()>,
 }
@@ -109,7 +109,7 @@ impl Running {
         let Self { traffic, source, process, before, begin, peak } = self;
         let report = source.finish(LIMIT).await.with_context(|| tail(&stage.proxy.log()))?;
         let seconds = begin.elapsed().as_secs_f64();
-        let mut wrong = settle(stage).await?;
+        let mut wrong = settle(&stage.proxy).await?;
         let after = Snapshot::take(stage, &process).await?;
         let expected = u64::from(traffic.messages);
         let sent = last_count(&report.text);
@@ -127,7 +127,7 @@ impl Running {
                 wrong.push(format!("{} messages with verdict {verdict}", count(&after) - count(&before)));
             }
         }
-        let peak = peak.most.load(Ordering::Relaxed);
+        let peak = peak.most();
         if peak > before.memory + MEMORY_BUDGET + SLACK {
             wrong.push(format!("memory grew to {peak} MiB"));
         }
@@ -155,7 +155,7 @@ impl Running {
 }
 
 impl Peak {
-    fn watch(process: &Process) -> Self {
+    pub(super) fn watch(process: &Process) -> Self {
         let most = Arc::new(AtomicU64::new(0));
         let (process, seen) = (process.clone(), Arc::clone(&most));
         let mut looking = JoinSet::new();
@@ -166,6 +166,11 @@ impl Peak {
             }
         });
         Self { most, _looking: looking }
+    }
+
+    /// In MiB.
+    pub(super) fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
     }
 }
 
@@ -182,10 +187,10 @@ impl Snapshot {
 }
 
 /// Waits until nothing is held any more; what still is.
-async fn settle(stage: &Stage) -> Result<Vec<String>> {
+pub(super) async fn settle(proxy: &Mailweir) -> Result<Vec<String>> {
     let deadline = Instant::now() + SETTLE;
     loop {
-        let samples = stage.proxy.metrics().await?;
+        let samples = proxy.metrics().await?;
         let held = GAUGES.map(|gauge| (gauge, samples.sum(gauge, &[])));
         if held.iter().all(|(_, value)| *value == 0.0) {
             return Ok(Vec::new());
