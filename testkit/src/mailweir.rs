@@ -14,8 +14,12 @@ use tokio::process::{Child, Command};
 
 use crate::programs;
 
+/// How long it may take until it serves: plugins may have to be compiled.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A `mailweir run` process; killed on drop.
 pub struct Mailweir {
+    binary: PathBuf,
     directory: TempDir,
     child: Child,
     admin: SocketAddr,
@@ -41,23 +45,28 @@ impl Mailweir {
     /// # Errors
     /// As `start`.
     pub async fn start_in(directory: TempDir, binary: &Path, config: &str, admin: SocketAddr) -> anyhow::Result<Self> {
-        let config_file = directory.path().join("mailweir.toml");
-        std::fs::write(&config_file, config)?;
-        let log = std::fs::File::create(directory.path().join("mailweir.log"))?;
-        let child = Command::new(binary)
-            .arg("run")
-            .arg("--config")
-            .arg(&config_file)
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("start {}", binary.display()))?;
-        let mut mailweir = Self { directory, child, admin };
-        mailweir.wait_until_ready(Duration::from_secs(60)).await?;
+        std::fs::write(directory.path().join("mailweir.toml"), config)?;
+        let child = spawn(binary, directory.path())?;
+        let mut mailweir = Self { binary: binary.to_owned(), directory, child, admin };
+        mailweir.wait_until_ready().await?;
         Ok(mailweir)
+    }
+
+    /// Ends it at once, as `kill -9` does, in the middle of whatever it is at.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// Starts it again in its directory, once it has ended. Its log goes on.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        self.child = spawn(&self.binary, self.directory.path())?;
+        Ok(())
     }
 
     /// The binary the current test was built beside; `None` when it was not built.
@@ -70,8 +79,12 @@ impl Mailweir {
         test.ancestors().skip(1).take(2).map(|directory| directory.join("mailweir")).find(|path| path.is_file())
     }
 
-    async fn wait_until_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
-        let deadline = Instant::now() + limit;
+    /// Waits until it serves.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 bail!("mailweir ended with {status}\n{}", self.log());
@@ -79,7 +92,7 @@ impl Mailweir {
             if let Ok((200, _)) = http_get(self.admin, "/ready").await {
                 return Ok(());
             }
-            ensure!(Instant::now() < deadline, "mailweir is not ready after {limit:?}\n{}", self.log());
+            ensure!(Instant::now() < deadline, "mailweir is not ready after {PATIENCE:?}\n{}", self.log());
             // Another process is starting; there is nothing to wait on.
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
@@ -168,6 +181,21 @@ impl Samples {
         });
         matching.map(|(_, value)| value).sum()
     }
+}
+
+fn spawn(binary: &Path, directory: &Path) -> anyhow::Result<Child> {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(directory.join("mailweir.log"))?;
+    Command::new(binary)
+        .arg("run")
+        .arg("--config")
+        .arg(directory.join("mailweir.toml"))
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("start {}", binary.display()))
 }
 
 /// A GET with HTTP/1.0, so that the answer ends with the connection: status and body.

@@ -10,6 +10,9 @@ use tokio::process::{Child, Command};
 
 use crate::{ports, programs};
 
+/// How long it may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A mail server that takes everything; killed on drop.
 pub struct Sink {
     binary: PathBuf,
@@ -19,15 +22,14 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts `binary sink` on a free port, and waits until it listens. What it takes is written to `store`.
+    /// Starts `binary sink`, and waits until it listens. What it takes is written to `store`.
     ///
     /// # Errors
     /// When it does not listen within 30 s.
-    pub async fn start(binary: &Path, store: Option<&Path>) -> anyhow::Result<Self> {
-        let address = ports::free()?;
+    pub async fn start(binary: &Path, address: SocketAddr, store: Option<&Path>) -> anyhow::Result<Self> {
         let child = spawn(binary, address, store)?;
         let sink = Self { binary: binary.to_owned(), address, store: store.map(Path::to_owned), child };
-        ports::wait_until_open(address, Duration::from_secs(30)).await?;
+        ports::wait_until_open(address, PATIENCE).await?;
         Ok(sink)
     }
 
@@ -44,13 +46,13 @@ impl Sink {
         Ok(self.child.kill().await?)
     }
 
-    /// Starts it again where it was, with the store it had. Nobody waits until it listens.
+    /// Starts it again where it was, with the store it had.
     ///
     /// # Errors
-    /// When it cannot be started.
-    pub fn start_again(&mut self) -> anyhow::Result<()> {
+    /// When it does not listen within 30 s.
+    pub async fn start_again(&mut self) -> anyhow::Result<()> {
         self.child = spawn(&self.binary, self.address, self.store.as_deref())?;
-        Ok(())
+        ports::wait_until_open(self.address, PATIENCE).await
     }
 
     /// Ends it as Control-C would; the messages that it has taken.

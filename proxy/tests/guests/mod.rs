@@ -1,4 +1,4 @@
-//! Guests for tests of the host: each a small file of WebAssembly text with one behaviour, made into a component here.
+//! Guests for tests of the host, and for acceptance runs: each a small file of WebAssembly text with one behaviour, made into a component here.
 //!
 //! A guest's file holds the functions it has something to say with, such as `(func $on-mail …)`; [`ABSENT`] gives the
 //! others. `prelude.wat` holds what all share. What `configure` asks for stands in the file's first lines, as in `;;
@@ -31,7 +31,7 @@ const PHASES: [&str; 8] = ["connect", "helo", "mail", "rcpt", "headers", "body",
 const BODY_MODES: [&str; 4] = ["none", "push-decoded-text", "push-raw", "pull"];
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../proxy/tests/guests")
 }
 
 /// The names of all guests.

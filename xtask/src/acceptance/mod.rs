@@ -6,11 +6,14 @@ mod process;
 mod traffic;
 mod client;
 mod claim;
+mod good;
 mod load;
 mod reload;
 mod check;
 mod replay;
 mod storm;
+mod guests;
+mod kill;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +33,9 @@ pub(crate) struct Options {
     /// Send the messages of `load` this many times, to one proxy: what is lost with each of them shows in its memory
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     rounds: u32,
+    /// What is random in `kill` begins with this; another one each time when it is not given
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
     /// Use the binary and the plugins as they are built already
     #[arg(long)]
     no_build: bool,
@@ -48,6 +54,10 @@ enum Criterion {
     Replay,
     /// 10000 trickling connections and 500 hostile ones a second, and 200 clients that do not mind
     Storm,
+    /// Each hostile guest in turn, and 1000 sessions that do not mind
+    Guests,
+    /// 200 × kill -9 of the proxy and the server behind it, and 50 × SIGTERM: nothing acknowledged is lost
+    Kill,
 }
 
 /// How a criterion came out.
@@ -72,6 +82,7 @@ struct Setting {
     plugins: PathBuf,
     scale: f64,
     rounds: u32,
+    seed: u64,
 }
 
 /// Runs the criteria; an error when one is not met.
@@ -83,7 +94,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         crate::demo::build_mailweir()?
     };
     let plugins = crate::workspace_root().join("target/plugins");
-    let setting = Setting { binary, plugins, scale: options.scale, rounds: options.rounds };
+    let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
+    let setting = Setting { binary, plugins, scale: options.scale, rounds: options.rounds, seed };
     let criteria = match options.criteria.as_slice() {
         [] => Criterion::value_variants(),
         some => some,
@@ -105,6 +117,8 @@ async fn outcomes(setting: &Setting, criteria: &[Criterion]) -> Vec<Outcome> {
             Criterion::Reload => ("reload", reload::run(setting).await.map(|outcome| vec![outcome])),
             Criterion::Check => ("check", check::run(setting).await),
             Criterion::Storm => ("storm", storm::run(setting).await),
+            Criterion::Guests => ("guests", guests::run(setting).await),
+            Criterion::Kill => ("kill", kill::run(setting).await),
             Criterion::Replay => ("replay", replay::run(setting).await.map(|outcome| vec![outcome])),
         };
         match done {

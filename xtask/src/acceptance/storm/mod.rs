@@ -1,7 +1,6 @@
 //! Good clients send steady mail while others hold connections and do as little as they can with them, and others again
 //! send hostile messages: first to a listener with room for all of them, then to one that they fill.
 
-mod good;
 mod hostile;
 mod tricklers;
 
@@ -17,16 +16,18 @@ use mailweir_testkit::mailweir::Mailweir;
 use mailweir_testkit::ports;
 use mailweir_testkit::sink::Sink;
 
-use self::good::{Good, Measured};
 use self::hostile::Hostile;
 use self::tricklers::Tricklers;
 use super::claim::Claims;
+use super::good::{Good, Habits, Measured};
 use super::process::Process;
 use super::stage::{self, Addresses, MEMORY_BUDGET};
 use super::traffic::{KEPT_DESCRIPTORS, Peak, SLACK, settle};
 use super::{Outcome, Setting, scaled};
 
 const FILTERS: [&str; 3] = ["auth", "surbl", "dlp"];
+/// A new connection every few messages: who has one already is not kept out by a listener that is full.
+const HABITS: Habits = Habits { messages: 5, pause: Duration::from_secs(1) };
 /// Ways in which hostile and trickling connections may end, at most, that are shown.
 const SHOWN: usize = 60;
 
@@ -115,7 +116,7 @@ async fn storm(setting: &Setting, size: Size, room: Room) -> Result<Vec<Outcome>
     let stage = Stage::set(setting, room).await?;
     let process = &stage.process;
     println!("storm: {}, {} s of calm …", room.name, size.calm.as_secs());
-    let clients = Good::start(good, stage.listeners.inbound);
+    let clients = Good::start(good, stage.listeners.inbound, HABITS);
     tokio::time::sleep(size.calm).await;
     let mut calm = clients.measured();
     let before = (process.own()?, process.descriptors()?, process.cpu_seconds()?);
@@ -200,7 +201,7 @@ fn table<K: std::fmt::Debug>(ended: &BTreeMap<(K, impl Display), u64>) -> String
 
 impl Stage {
     async fn set(setting: &Setting, room: Room) -> Result<Self> {
-        let sink = Sink::start(&setting.binary, None).await?;
+        let sink = Sink::start(&setting.binary, ports::free()?, None).await?;
         let zone = ZoneServer::start(stage::zone_of("127.0.0.0/8")?, "127.0.0.1:0".parse()?).await?;
         let mut authority = Authority::new()?;
         let certificate = authority.issue(&["mx.example.com"])?;

@@ -1,4 +1,4 @@
-//! Clients with mail: each sends a message every now and then, over a new connection every few messages.
+//! Clients with mail: each sends a message every now and then.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,16 +9,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::acceptance::client::Client;
+use super::client::Client;
 
 /// Addresses that they come from: 127.2.0.1 to 127.2.0.8.
 const SOURCES: usize = 8;
-/// Messages of one connection.
-const MESSAGES: usize = 5;
-/// Between the messages of a client, in the middle.
-const PAUSE: Duration = Duration::from_secs(1);
 /// Before a client that was turned away comes again.
 const AGAIN: Duration = Duration::from_millis(500);
+
+/// What they do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Habits {
+    /// Messages sent over one connection.
+    pub(super) messages: usize,
+    /// Between the messages of a client, in the middle.
+    pub(super) pause: Duration,
+}
 
 /// The clients.
 pub(super) struct Good {
@@ -29,11 +34,12 @@ pub(super) struct Good {
 
 struct State {
     server: SocketAddr,
+    habits: Habits,
     measured: Mutex<Measured>,
     numbers: AtomicU64,
 }
 
-/// What a phase of the storm was like for them.
+/// What a phase was like for them.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
     /// From the first attempt to connect or MAIL to the last reply, of messages that were taken.
@@ -47,8 +53,8 @@ pub(super) struct Measured {
 }
 
 impl Good {
-    pub(super) fn start(count: u32, server: SocketAddr) -> Self {
-        let state = Arc::new(State { server, measured: Mutex::default(), numbers: AtomicU64::new(0) });
+    pub(super) fn start(count: u32, server: SocketAddr, habits: Habits) -> Self {
+        let state = Arc::new(State { server, habits, measured: Mutex::default(), numbers: AtomicU64::new(0) });
         let stop = watch::Sender::new(false);
         let mut tasks = JoinSet::new();
         for number in 0..count as usize {
@@ -79,21 +85,22 @@ impl State {
 }
 
 async fn send(state: Arc<State>, source: IpAddr, mut stop: watch::Receiver<bool>) {
+    let Habits { messages, pause: between } = state.habits;
     // They do not all begin at once.
-    pause(&mut stop, PAUSE.mul_f64(fastrand::f64())).await;
-    let mut left = MESSAGES;
+    pause(&mut stop, between.mul_f64(fastrand::f64())).await;
+    let mut left = messages;
     let mut open = None;
     while !*stop.borrow() {
         let number = state.numbers.fetch_add(1, Ordering::Relaxed);
         open = message(&state, source, open.filter(|_| left > 0), &content(number), &stop).await;
-        left = if open.is_some() { left.saturating_sub(1) } else { MESSAGES };
+        left = if open.is_some() { left.saturating_sub(1) } else { messages };
         if left == 0
             && let Some(client) = open.take()
         {
             client.quit().await;
-            left = MESSAGES;
+            left = messages;
         }
-        pause(&mut stop, PAUSE.mul_f64(0.5 + fastrand::f64())).await;
+        pause(&mut stop, between.mul_f64(0.5 + fastrand::f64())).await;
     }
     if let Some(client) = open {
         client.quit().await;
