@@ -264,7 +264,8 @@ async fn serve_connection(
     }
     let connection =
         Connection { proxy, generation, listener: name, client, is_vouched_for, stream, tls: secured, pressure };
-    Session::new(connection, Arc::clone(&listening)).run().await;
+    // Apart from the rest, which is done with by then: there are many sessions, and most of them wait.
+    Box::pin(Session::new(connection, Arc::clone(&listening)).run()).await;
 }
 
 /// The client's address: the socket's, or what a trusted load balancer says; and whether it can be trusted to be the

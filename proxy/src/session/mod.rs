@@ -127,8 +127,11 @@ impl Session {
     /// Serves the connection to its end.
     pub async fn run(mut self) {
         let end = self.serve().await;
-        self.abandon_transaction().await;
-        self.abandon_first_run().await;
+        Box::pin(async {
+            self.abandon_transaction().await;
+            self.abandon_first_run().await;
+        })
+        .await;
         match end {
             SessionEnd::Closed => {}
             end => tracing::debug!(
@@ -141,8 +144,10 @@ impl Session {
         self.connection.stream.close().await;
     }
 
+    /// What a command leads to needs several times the memory of waiting for it, and is boxed so that it is there for
+    /// that time only: thousands of sessions wait.
     async fn serve(&mut self) -> SessionEnd {
-        if let Err(end) = self.greet().await {
+        if let Err(end) = Box::pin(self.greet()).await {
             return end;
         }
         loop {
@@ -152,7 +157,7 @@ impl Session {
                     return SessionEnd::Closed;
                 }
                 Some(event) => {
-                    let done = self.carry_out(event).await;
+                    let done = Box::pin(self.carry_out(event)).await;
                     self.progress = Progress::default();
                     done
                 }
