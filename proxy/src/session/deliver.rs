@@ -44,6 +44,9 @@ impl PartialEq for Destination {
 /// nobody any, and its recipients are asked for again when the message is there.
 const UPSTREAM_WAITS: Duration = Duration::from_secs(2);
 
+/// The same while others wait for a connection; and how often that is looked at.
+const UPSTREAM_WAITS_WHEN_WANTED: Duration = Duration::from_millis(100);
+
 /// Recipients with one destination.
 type Group = (Destination, Vec<Recipient>);
 
@@ -54,6 +57,14 @@ pub(super) struct Opened {
     /// Whose envelope it holds.
     envelope: Envelope,
     since: Instant,
+}
+
+impl Opened {
+    fn waits(&self) -> Duration {
+        let is_wanted = self.destination.route.is_short_of_connections();
+        let limit = if is_wanted { UPSTREAM_WAITS_WHEN_WANTED } else { UPSTREAM_WAITS };
+        limit.saturating_sub(self.since.elapsed())
+    }
 }
 
 /// How a message ended.
@@ -68,14 +79,15 @@ pub(super) struct Outcome {
 }
 
 impl Transaction {
-    /// How much longer an upstream connection waits for the client; `None` when none does.
+    /// How much longer the client may keep an upstream connection waiting until that is looked at again; `None` when
+    /// none waits.
     pub(super) fn upstream_waits(&self) -> Option<Duration> {
-        self.opened.as_ref().map(|opened| UPSTREAM_WAITS.saturating_sub(opened.since.elapsed()))
+        self.opened.as_ref().map(|opened| opened.waits().min(UPSTREAM_WAITS_WHEN_WANTED))
     }
 
-    /// Lets others have the upstream connection.
+    /// Lets others have the upstream connection if it has waited for long enough.
     pub(super) fn give_back_upstream(&mut self) {
-        self.opened = None;
+        self.opened.take_if(|opened| opened.waits().is_zero());
     }
 
     /// Asks the upstream whether it takes this recipient. Its answer is the client's, word for word.

@@ -198,6 +198,11 @@ impl RouteHandle {
         Ok(Delivery::new(Arc::clone(self), domain.clone(), client, candidates, connection))
     }
 
+    /// Whether somebody waits for a connection because all of `max_connections` are taken.
+    pub fn is_short_of_connections(&self) -> bool {
+        self.shared.slots.are_wanted()
+    }
+
     /// Connections that wait for work, over all hosts.
     pub fn idle_connections(&self) -> usize {
         self.shared.pool.len()

@@ -1,6 +1,7 @@
 //! How many connections a route may have.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 pub(super) struct Slots {
     /// `None`: no limit.
     limited: Option<(Arc<Semaphore>, usize)>,
+    waiting: AtomicUsize,
 }
 
 /// The right to use one connection. Its end lets the next one have it, in the order in which they came.
@@ -22,7 +24,8 @@ impl Slots {
     /// So many, or for 0 as many as anyone likes.
     pub(super) fn new(limit: usize) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
-        Self { limited: (limit > 0).then(|| (Arc::new(Semaphore::new(limit)), limit)) }
+        let limited = (limit > 0).then(|| (Arc::new(Semaphore::new(limit)), limit));
+        Self { limited, waiting: AtomicUsize::new(0) }
     }
 
     /// A slot at once, or `None`.
@@ -37,8 +40,14 @@ impl Slots {
             return Some(slot);
         }
         let (semaphore, _) = self.limited.as_ref()?;
+        let _waiting = Waiting::new(&self.waiting);
         let permit = timeout(patience, Arc::clone(semaphore).acquire_owned()).await.ok()?.ok()?;
         Some(Slot { _permit: Some(permit) })
+    }
+
+    /// Whether somebody waits for one.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// How many of so many idle connections have to be closed before whoever has taken a slot may open one.
@@ -48,6 +57,22 @@ impl Slots {
     pub(super) fn excess(&self, idle: usize) -> usize {
         let Some((semaphore, limit)) = &self.limited else { return 0 };
         (limit - semaphore.available_permits() + idle).saturating_sub(*limit)
+    }
+}
+
+/// Counts who waits, however the wait ends.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -63,10 +88,11 @@ mod tests {
         let waiting = slots.take(Duration::from_secs(1));
         let freeing = async {
             tokio::time::sleep(Duration::from_millis(900)).await;
+            assert!(slots.are_wanted());
             drop(one);
         };
         let (three, ()) = tokio::join!(waiting, freeing);
-        assert!(three.is_some());
+        assert!(three.is_some() && !slots.are_wanted());
         drop((two, three));
         assert_eq!(slots.excess(2), 0);
         let _one = slots.try_take();
