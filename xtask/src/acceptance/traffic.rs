@@ -219,9 +219,9 @@ fn tail(text: &str) -> String {
 }
 
 /// The first lines of the log that are no delivered message.
-fn complaints(log: &str) -> Vec<String> {
+pub(super) fn complaints(log: &str) -> Vec<String> {
     let is_complaint = |line: &&str| !line.contains("\"verdict\":\"deliver\"") && !line.contains("\"level\":\"INFO\"");
     let complaints =
         log.lines().filter(is_complaint).chain(log.lines().filter(|line| line.contains("\"verdict\":\"tempfail\"")));
-    complaints.take(5).map(|line| line.chars().take(600).collect()).collect()
+    complaints.take(5).map(|line| line.chars().take(900).collect()).collect()
 }

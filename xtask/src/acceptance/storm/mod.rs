@@ -22,7 +22,7 @@ use super::claim::Claims;
 use super::good::{Good, Habits, Measured};
 use super::process::Process;
 use super::stage::{self, Addresses, MEMORY_BUDGET};
-use super::traffic::{KEPT_DESCRIPTORS, Peak, SLACK, settle};
+use super::traffic::{KEPT_DESCRIPTORS, Peak, SLACK, complaints, settle};
 use super::{Outcome, Setting, scaled};
 
 const FILTERS: [&str; 3] = ["auth", "surbl", "dlp"];
@@ -147,6 +147,9 @@ async fn storm(setting: &Setting, size: Size, room: Room) -> Result<Vec<Outcome>
         format!("before: {}\nduring: {}", calm.in_words(), stormy.in_words()),
     );
     claims.explain(failures([&calm, &stormy, &rest]));
+    if calm.failed() + stormy.failed() + rest.failed() > 0 {
+        claims.explain(complaints(&stage.proxy.log()));
+    }
     claims.explain([format!(
         "{held} tricklers had a connection at the end; all opened in {:.1} s; {:.0} s of the proxy's CPU; {:.0} s in all",
         opened.as_secs_f64(),
