@@ -292,7 +292,7 @@ impl Proxy {
         message::clear_spill_files(&spool)
             .map_err(|error| BuildError::State { path: spool.display().to_string(), error })?;
         Ok(Arc::new(Self {
-            budget: Budget::new(server.memory_budget, server.spill_budget, &spool),
+            budget: Budget::for_server(server.memory_budget, server.spill_budget, &spool),
             quarantine: Quarantine::new(&server.state_dir),
             current: ArcSwap::from_pointee(generation),
             draining: watch::Sender::new(false),

@@ -268,7 +268,9 @@ impl Run {
                     Err(failure) => return self.fail(index, &failure),
                 };
                 for piece in units.iter().flat_map(|unit| text_pieces(unit.text.as_str())) {
-                    match self.push(index, piece.as_bytes()).await {
+                    let step = self.push(index, piece.as_bytes()).await;
+                    message.release_pages();
+                    match step {
                         Step::Next => {}
                         step => return step,
                     }

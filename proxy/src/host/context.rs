@@ -116,6 +116,11 @@ pub(super) async fn work<T: Send + 'static>(
     message: &Message,
     work: impl FnOnce(&Message) -> Result<T, MessageFault> + Send + 'static,
 ) -> Result<T, HostFault> {
+    let work = move |message: &Message| {
+        let done = work(message);
+        message.release_pages();
+        done
+    };
     if message.size() <= LARGE_MESSAGE {
         return Ok(work(message)?);
     }

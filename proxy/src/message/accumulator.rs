@@ -68,7 +68,7 @@ impl Accumulator {
             }
             Place::File { file, mut batch } => {
                 flush(&self.budget, &file, &mut batch)?;
-                file.map(file.len())
+                file.map(file.len(), &self.budget)
             }
         }
     }

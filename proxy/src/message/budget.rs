@@ -1,28 +1,74 @@
 //! The account of message bytes: one for the process, two shares, memory and disk.
 //!
 //! It counts and lets wait; it does not decide what is spilled.
+//!
+//! Where there is a disk to spill to, a quarter of the memory is set aside for work on large messages: a pass over one
+//! that is in a file brings its pages into memory, where no charge sees them. Such messages take [turns](Budget::turn),
+//! and their pages are [given back](Budget::release_pages) between the passes. Of the rest, an eighth is kept free of
+//! message bytes, for buffers that a session cannot do without.
 
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
-use super::StoreError;
+use super::{StoreError, spill::Pages};
 
 /// How long a sender waits for room before it is told 452.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a whole message waits for its turn before it is told 452; clients wait ten minutes (RFC 5321 section
+/// 4.5.3.2.6).
+const TURN_PATIENCE: Duration = Duration::from_secs(4 * 60);
+/// Messages of at most so many bytes take no turns.
+const SMALL_MESSAGE: u64 = 128 * 1024;
+/// Turns are counted in units of so many bytes.
+const TURN_UNIT: u64 = 1024;
 
 /// The account of all message bytes of the process. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Budget {
     shared: Arc<Shared>,
+    /// What is mapped for the message that this handle belongs to.
+    mapped: Arc<Mutex<Vec<Weak<Pages>>>>,
+}
+
+/// The account at one moment, and what happened since the start. Sizes are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// The memory share.
+    pub memory_limit: u64,
+    /// Taken of it.
+    pub memory: u64,
+    /// The most that was taken of it.
+    pub memory_peak: u64,
+    /// The disk share.
+    pub disk_limit: u64,
+    /// Taken of it.
+    pub disk: u64,
+    /// The most that was taken of it.
+    pub disk_peak: u64,
+    /// Those that wait for room.
+    pub waiting: u64,
+    /// How often somebody waited for room.
+    pub waits: u64,
+    /// How often there was none in time.
+    pub refusals: u64,
+    /// Messages that wait for their turn.
+    pub turns_waiting: u64,
+    /// How often one waited.
+    pub turn_waits: u64,
+    /// Pages of spill files that could not be read.
+    pub read_faults: u64,
 }
 
 #[derive(Debug)]
@@ -33,21 +79,44 @@ struct Shared {
     patience: Duration,
     freed: Notify,
     waiting: AtomicUsize,
+    waits: AtomicU64,
+    refusals: AtomicU64,
+    turns: Arc<Semaphore>,
+    /// Units of turns, all together.
+    turn_units: u32,
+    turns_waiting: AtomicUsize,
+    turn_waits: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Share {
     limit: u64,
+    /// Up to where message bytes may fill it.
+    ceiling: u64,
     used: AtomicU64,
+    peak: AtomicU64,
 }
 
 impl Share {
+    fn new(limit: u64, ceiling: u64) -> Self {
+        Self { limit, ceiling, used: AtomicU64::new(0), peak: AtomicU64::new(0) }
+    }
+
     fn take(&self, amount: u64) -> bool {
-        self.used
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
-                used.checked_add(amount).filter(|&sum| sum <= self.limit)
-            })
-            .is_ok()
+        self.take_below(amount, self.limit)
+    }
+
+    fn take_below(&self, amount: u64, limit: u64) -> bool {
+        let taken = self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |used| {
+            used.checked_add(amount).filter(|&sum| sum <= limit)
+        });
+        match taken {
+            Ok(before) => {
+                self.peak.fetch_max(before + amount, Ordering::Relaxed);
+                true
+            }
+            Err(_) => false,
+        }
     }
 }
 
@@ -58,18 +127,40 @@ impl Budget {
         Self::with_patience(memory, disk, spill_dir, DEFAULT_PATIENCE)
     }
 
+    /// As `new`, for a server: `memory` is all that messages may take, what work on them takes included.
+    pub fn for_server(memory: u64, disk: u64, spill_dir: &Path) -> Self {
+        if disk == 0 {
+            // Nothing is ever mapped, and a message may be as large as all of it.
+            return Self::new(memory, disk, spill_dir);
+        }
+        let for_turns = memory / 4;
+        let share = memory - for_turns;
+        Self::with_shares(Share::new(share, share - share / 8), disk, for_turns, spill_dir, DEFAULT_PATIENCE)
+    }
+
     /// As `new`, with another time to wait for room before [`StoreError::Full`].
     pub fn with_patience(memory: u64, disk: u64, spill_dir: &Path, patience: Duration) -> Self {
-        let share = |limit| Share { limit, used: AtomicU64::new(0) };
+        Self::with_shares(Share::new(memory, memory), disk, memory, spill_dir, patience)
+    }
+
+    fn with_shares(memory: Share, disk: u64, for_turns: u64, spill_dir: &Path, patience: Duration) -> Self {
+        let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
+        let turn_units = u32::try_from(for_turns / TURN_UNIT).unwrap_or(most).clamp(1, most);
         let shared = Shared {
-            memory: share(memory),
-            disk: share(disk),
+            memory,
+            disk: Share::new(disk, disk),
             spill_dir: spill_dir.to_owned(),
             patience,
             freed: Notify::new(),
             waiting: AtomicUsize::new(0),
+            waits: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
+            turns: Arc::new(Semaphore::new(turn_units as usize)),
+            turn_units,
+            turns_waiting: AtomicUsize::new(0),
+            turn_waits: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), mapped: Arc::default() }
     }
 
     /// An account without bounds, for messages that come from files and not from the network.
@@ -85,6 +176,73 @@ impl Budget {
     /// Message bytes in spill files now.
     pub fn spilled(&self) -> u64 {
         self.shared.disk.used.load(Ordering::Relaxed)
+    }
+
+    /// All that is known of it.
+    pub fn usage(&self) -> Usage {
+        let Shared { memory, disk, .. } = &*self.shared;
+        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        Usage {
+            memory_limit: memory.limit,
+            memory: read(&memory.used),
+            memory_peak: read(&memory.peak),
+            disk_limit: disk.limit,
+            disk: read(&disk.used),
+            disk_peak: read(&disk.peak),
+            waiting: self.shared.waiting.load(Ordering::Relaxed) as u64,
+            waits: read(&self.shared.waits),
+            refusals: read(&self.shared.refusals),
+            turns_waiting: self.shared.turns_waiting.load(Ordering::Relaxed) as u64,
+            turn_waits: read(&self.shared.turn_waits),
+            read_faults: super::spill::read_faults(),
+        }
+    }
+
+    /// A handle for one message: the same account, and a list of its own of what is mapped.
+    pub(super) fn for_message(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), mapped: Arc::default() }
+    }
+
+    /// Waits until `size` bytes of a whole message may be worked on. Small messages need not wait; one that is larger
+    /// than all turns together is worked on alone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] after four minutes.
+    pub async fn turn(&self, size: u64) -> Result<Turn, StoreError> {
+        if size <= SMALL_MESSAGE {
+            return Ok(Turn { _permit: None });
+        }
+        let shared = &self.shared;
+        let units = u32::try_from(size.div_ceil(TURN_UNIT)).unwrap_or(u32::MAX).min(shared.turn_units);
+        if let Ok(permit) = Arc::clone(&shared.turns).try_acquire_many_owned(units) {
+            return Ok(Turn { _permit: Some(permit) });
+        }
+        shared.turn_waits.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting::new(&shared.turns_waiting);
+        match tokio::time::timeout(TURN_PATIENCE, Arc::clone(&shared.turns).acquire_many_owned(units)).await {
+            Ok(Ok(permit)) => Ok(Turn { _permit: Some(permit) }),
+            _ => {
+                shared.refusals.fetch_add(1, Ordering::Relaxed);
+                Err(StoreError::Full)
+            }
+        }
+    }
+
+    /// Remembers what is mapped for this message.
+    pub(super) fn mapped(&self, pages: &Arc<Pages>) {
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        mapped.retain(|pages| pages.strong_count() > 0);
+        mapped.push(Arc::downgrade(pages));
+    }
+
+    /// Gives the memory back that holds mapped bytes of this message; they are read from their file again when they
+    /// are needed.
+    pub(super) fn release_pages(&self) {
+        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        for pages in mapped.iter().filter_map(Weak::upgrade) {
+            pages.release();
+        }
     }
 
     pub(super) fn spill_dir(&self) -> &Path {
@@ -108,10 +266,13 @@ impl Budget {
         if bytes.is_empty() {
             return Ok(Bytes::new());
         }
-        match self.memory(bytes.len() as u64) {
-            Some(permit) => Ok(Bytes::from_owner(Held { bytes, _permit: permit })),
-            None => Err(bytes),
+        let amount = bytes.len() as u64;
+        let memory = &self.shared.memory;
+        if !memory.take_below(amount, memory.ceiling) {
+            return Err(bytes);
         }
+        let permit = Permit { shared: Arc::clone(&self.shared), kind: Kind::Memory, amount };
+        Ok(Bytes::from_owner(Held { bytes, _permit: permit }))
     }
 
     /// The moment up to which a wait that begins now may last.
@@ -125,6 +286,7 @@ impl Budget {
         deadline: Instant,
         mut attempt: impl FnMut() -> Option<T>,
     ) -> Result<T, StoreError> {
+        self.shared.waits.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting::new(&self.shared.waiting);
         loop {
             let freed = self.shared.freed.notified();
@@ -135,10 +297,19 @@ impl Budget {
                 return Ok(got);
             }
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
-                return attempt().ok_or(StoreError::Full);
+                return attempt().ok_or_else(|| {
+                    self.shared.refusals.fetch_add(1, Ordering::Relaxed);
+                    StoreError::Full
+                });
             }
         }
     }
+}
+
+/// A message's turn; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Counts a waiter for as long as it lives, however its future ends.
@@ -268,5 +439,39 @@ mod tests {
         assert_eq!(got.amount(), 2);
         let full = budget.wait_for(budget.deadline(), || budget.memory(3)).await;
         assert!(matches!(full, Err(StoreError::Full)));
+        assert_eq!((budget.usage().waits, budget.usage().refusals, budget.usage().waiting), (2, 1, 0));
+    }
+
+    #[test]
+    fn message_bytes_leave_room_for_what_a_session_cannot_do_without() {
+        let budget = Budget::for_server(1600, 1, &std::env::temp_dir());
+        let message = Bytes::from(vec![0; 1050]);
+        let held = budget.hold(message).unwrap();
+        budget.hold(Bytes::from_static(b"x")).unwrap_err();
+        let buffer = budget.memory(150).unwrap();
+        assert!(budget.memory(1).is_none());
+        drop((held, buffer));
+        assert_eq!((budget.in_memory(), budget.usage().memory_peak), (0, 1200));
+        // Without a disk nothing is mapped, and messages may have it all.
+        Budget::for_server(1600, 0, &std::env::temp_dir()).hold(Bytes::from(vec![0; 1600])).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_messages_take_turns() {
+        let budget = Budget::for_server(4 << 20, 1, &std::env::temp_dir());
+        let first = budget.turn(600 << 10).await.unwrap();
+        let small = budget.turn(SMALL_MESSAGE).await.unwrap();
+        let second = tokio::spawn({
+            let budget = budget.clone();
+            // More than there is: alone, when everybody else is done.
+            async move { budget.turn(1 << 40).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!((budget.usage().turns_waiting, budget.usage().turn_waits), (1, 1));
+        drop((first, small));
+        let second = second.await.unwrap().unwrap();
+        assert!(matches!(budget.turn(SMALL_MESSAGE + 1).await, Err(StoreError::Full)), "its patience is over");
+        drop(second);
+        budget.turn(1 << 20).await.unwrap();
     }
 }

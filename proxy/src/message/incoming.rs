@@ -41,7 +41,7 @@ impl Incoming {
     /// A message of which nothing has arrived yet.
     pub fn new(budget: &Budget, framing: Framing, limits: MessageLimits) -> Self {
         Self {
-            budget: budget.clone(),
+            budget: budget.for_message(),
             limits,
             rope: Rope::new(framing),
             unwritten: 0,

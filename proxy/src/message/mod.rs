@@ -28,7 +28,7 @@ mod edit;
 pub mod scan;
 mod refusal;
 
-pub use budget::Budget;
+pub use budget::{Budget, Turn, Usage};
 pub use content::{Chunks, Wire};
 pub use edit::{EditError, EditFault};
 pub use framing::Framing;

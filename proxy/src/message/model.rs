@@ -2,7 +2,7 @@
 
 use std::{
     ops::Deref,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
@@ -43,6 +43,12 @@ struct Inner {
     limits: MessageLimits,
     /// A message before edits that left its MIME structure as it was: what was found there holds here.
     origin: Option<Message>,
+    derived: Mutex<Arc<Derived>>,
+}
+
+/// What is made of a message when somebody asks, and once, unless it is forgotten.
+#[derive(Debug, Default)]
+struct Derived {
     contiguous: OnceLock<Result<Bytes, StoreError>>,
     mime: OnceLock<Result<Arc<Mime>, MessageFault>>,
     urls: OnceLock<Result<UrlList, MessageFault>>,
@@ -138,10 +144,7 @@ impl Message {
             budget: budget.clone(),
             limits,
             origin,
-            contiguous: OnceLock::new(),
-            mime: OnceLock::new(),
-            urls: OnceLock::new(),
-            texts: OnceLock::new(),
+            derived: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -183,8 +186,9 @@ impl Message {
 
     /// `max` bytes at `offset`, without stuffing; fewer at the end, and none past it.
     pub fn read(&self, offset: u64, max: usize) -> Result<Bytes, StoreError> {
-        match self.inner.contiguous.get() {
-            Some(Ok(whole)) => {
+        match self.inner.derived().contiguous.get() {
+            // What is mapped is read from its file, so that no pages stay behind.
+            Some(Ok(whole)) if !self.is_spilled() => {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
                 Ok(whole.slice(from..from.saturating_add(max).min(whole.len())))
             }
@@ -205,7 +209,8 @@ impl Message {
     /// The whole message in one piece: shared if it came in one and without stuffing, mapped if it is in a file, else
     /// copied, once.
     pub fn contiguous(&self) -> Result<Contiguous, MessageFault> {
-        let whole = self.inner.contiguous.get_or_init(|| self.inner.assemble());
+        let derived = self.inner.derived();
+        let whole = derived.contiguous.get_or_init(|| self.inner.assemble());
         Ok(Contiguous(whole.clone()?))
     }
 
@@ -218,7 +223,7 @@ impl Message {
             let whole = self.contiguous()?;
             mime::parse(whole.bytes(), &self.inner.budget, &self.inner.limits).map(Arc::new)
         };
-        self.inner.mime.get_or_init(parse).clone()
+        self.inner.derived().mime.get_or_init(parse).clone()
     }
 
     /// URLs and bare domains of header fields and text parts, each once, in order. Found once.
@@ -228,13 +233,26 @@ impl Message {
             let body = mime.urls.get_or_init(|| url::of_parts(&mime, budget)).clone()?;
             Ok(url::of_message(self.headers(), &body, budget)?)
         };
-        self.inner.urls.get_or_init(find).clone().map(|list| list.urls)
+        self.inner.derived().urls.get_or_init(find).clone().map(|list| list.urls)
     }
 
     /// The subject, and the decoded text of text parts and text attachments; HTML without its markup. Made once.
     pub fn text_units(&self) -> Result<Arc<[TextUnit]>, MessageFault> {
         let make = || Ok(text::units(self.headers(), &*self.mime()?)?.into());
-        self.inner.texts.get_or_init(make).clone()
+        self.inner.derived().texts.get_or_init(make).clone()
+    }
+
+    /// Gives memory back that holds bytes which are in files as well. To be called after work on the message.
+    pub fn release_pages(&self) {
+        self.inner.budget.release_pages();
+    }
+
+    /// Forgets what was made of it, and of the message that it was edited from: nobody is expected to ask again.
+    pub fn forget_derived(&self) {
+        *self.inner.derived.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        if let Some(origin) = &self.inner.origin {
+            origin.forget_derived();
+        }
     }
 
     /// The message with these edits, in order, all or none. Edits of the envelope are passed over.
@@ -262,6 +280,10 @@ impl Message {
 }
 
 impl Inner {
+    fn derived(&self) -> Arc<Derived> {
+        Arc::clone(&self.derived.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn assemble(&self) -> Result<Bytes, StoreError> {
         if let [segment] = self.content.segments() {
             match segment {

@@ -167,7 +167,7 @@ impl Rope {
         }
         if let Some(file) = self.file.as_ref().filter(|file| !stuffed && range.end.wire <= file.len()) {
             // The mapping is as long as the range's end, so the offset of its beginning fits.
-            return Ok(file.map(range.end.wire)?.slice(range.start.wire as usize..));
+            return Ok(file.map(range.end.wire, budget)?.slice(range.start.wire as usize..));
         }
         let mut copy = Accumulator::with_capacity(budget, length);
         let mut cursor = Cursor::new(self, range.start.wire..range.end.wire);

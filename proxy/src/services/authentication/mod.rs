@@ -117,6 +117,13 @@ impl Evaluation {
         let _ = self.received.set(message.clone());
     }
 
+    /// The message is only passed on from now on: what was made of it for looking at it can go.
+    pub fn forget_derived(&self) {
+        if let Some(received) = self.received.get() {
+            received.forget_derived();
+        }
+    }
+
     /// SPF. `None` while the identity is not known.
     pub async fn spf(&self, identity: Identity) -> Arc<SpfResult> {
         let cell = match identity {
