@@ -45,6 +45,9 @@ pub enum Command {
     ///
     /// The configuration is checked first; with an error in it the server is left alone.
     Reload(ReloadArguments),
+    /// Compile a plugin into a cache folder: what `run` starts for each new one
+    #[command(hide = true)]
+    Compile(CompileArguments),
 }
 
 /// The configuration's file.
@@ -61,6 +64,18 @@ pub struct RunArguments {
     /// The configuration.
     #[command(flatten)]
     pub config: ConfigArgument,
+}
+
+/// `mailweir compile`
+#[derive(Debug, Args)]
+pub struct CompileArguments {
+    /// The component.
+    pub source: PathBuf,
+    /// The cache folder.
+    pub cache: PathBuf,
+    /// Count fuel.
+    #[arg(long)]
+    pub fuel: bool,
 }
 
 /// `mailweir check`

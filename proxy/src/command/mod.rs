@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use arguments::{
-    Arguments, CheckArguments, Command, ConfigArgument, QuarantineArguments, QuarantineCommand, ReloadArguments,
+    Arguments, CheckArguments, Command, CompileArguments, ConfigArgument, QuarantineArguments, QuarantineCommand, ReloadArguments,
     ReplayArguments, RunArguments, SinkArguments,
 };
 pub use pid_file::{PidFile, PidFileError};
@@ -54,6 +54,9 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         }
         Command::Reload(arguments) => {
             with_config(&arguments.config, |config| reload::run(&config).map(|()| ExitCode::SUCCESS))
+        }
+        Command::Compile(CompileArguments { source, cache, fuel }) => {
+            crate::host::compile(&source, &cache, fuel).map(|()| ExitCode::SUCCESS)
         }
     };
     done.unwrap_or_else(|error| {

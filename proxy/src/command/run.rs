@@ -36,7 +36,8 @@ pub async fn run(config: Config, file: &Path) -> Result<()> {
         let listener = bind(admin.listen).with_context(|| format!("[admin] listen {}", admin.listen))?;
         tokio::spawn(admin::serve(listener, Arc::clone(&metrics), readiness.clone()));
     }
-    let surroundings = Surroundings::serving(&metrics);
+    let mut surroundings = Surroundings::serving(&metrics);
+    surroundings.host.separate_compiler = true;
     let generation = Generation::build(config, None, &surroundings).await.map_err(|errors| all(&errors))?;
     generation.routes().probe();
     let configured = generation.config.listeners.clone();

@@ -50,6 +50,11 @@ impl Cache {
         Ok(Self { directory: directory.to_owned(), owner })
     }
 
+    /// Where it is.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The component of this key, if a good artifact of it is there.
     pub(super) fn load(&self, engine: &Engine, key: &Key) -> Option<Component> {
         let path = self.path(key);

@@ -30,6 +30,8 @@ const GUEST_STACK: usize = 256 << 10;
 const FIBRE_STACK: usize = 2 << 20;
 /// Bytes of a used linear memory that are cleared in place for the next sandbox instead of given back to the system.
 const KEEP_RESIDENT: usize = 128 << 10;
+/// The same of a used stack.
+const STACK_KEEP_RESIDENT: usize = 16 << 10;
 
 /// The engine, and how many sandboxes it has room for.
 pub(super) fn build(options: Options) -> Result<(Engine, usize), HostError> {
@@ -67,6 +69,8 @@ fn settings(options: Options, slots: u32) -> Config {
         .memory_init_cow(true)
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(FIBRE_STACK)
+        // Not for secrecy: otherwise the pages that one call has touched stay with its place in the pool for ever.
+        .async_stack_zeroing(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
     // The version string is far below the 255 bytes that are allowed.
@@ -90,6 +94,7 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .total_stacks(slots)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(16 << 10)
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT)
         // Where the kernel can tell which pages were touched (Linux 6.7), only those are cleared.
         .pagemap_scan(Enabled::Auto);
     pool

@@ -10,7 +10,8 @@ use wasmtime::component::Component;
 
 use super::bindings::FilterPre;
 use super::bindings::mailweir::filter::types::{BodyMode, Phases, Plan};
-use super::cache::Key;
+use super::cache::{Cache, Key};
+use super::compiler;
 use super::context::Facilities;
 use super::engine::{CORE_INSTANCES, MEMORY_LIMIT, TABLES};
 use super::failure::{Failure, one_line};
@@ -158,6 +159,19 @@ async fn blueprint(
     })
 }
 
+/// What the compiler's process does: compiles one component into the cache. Its errors are nobody's: the process that
+/// started it compiles again and reports its own.
+///
+/// # Errors
+///
+/// When the component is not valid, or nothing can be written.
+pub(super) fn compile_into_cache(engine: &Engine, source: &std::path::Path, cache: &Cache) -> anyhow::Result<()> {
+    let bytes = read(source)?;
+    let component = Component::from_binary(engine, &bytes).map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    cache.store(&Key::new(engine, &bytes), &component);
+    Ok(())
+}
+
 /// Reads and compiles a component, or takes it from the cache.
 fn compile(shared: &Shared, path: PathBuf) -> Result<(Component, Key), LoadFault> {
     let bytes = match config::read_regular(&path, FILE_LIMIT) {
@@ -171,11 +185,18 @@ fn compile(shared: &Shared, path: PathBuf) -> Result<(Component, Key), LoadFault
         _ => return Err(LoadFault::NotWasm(path)),
     }
     let key = Key::new(&shared.engine, &bytes);
-    if let Some(component) = shared.cache.as_ref().and_then(|cache| cache.load(&shared.engine, &key)) {
+    let cached = || shared.cache.as_ref().and_then(|cache| cache.load(&shared.engine, &key));
+    if let Some(component) = cached() {
         shared.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
         return Ok((component, key));
     }
     shared.counters.compiled.fetch_add(1, Ordering::Relaxed);
+    if let Some(cache) = shared.cache.as_ref().filter(|_| shared.options.separate_compiler)
+        && compiler::run(&path, cache.directory(), shared.options)
+        && let Some(component) = cached()
+    {
+        return Ok((component, key));
+    }
     let component = Component::from_binary(&shared.engine, &bytes)
         .map_err(|error| LoadFault::Invalid { path, detail: one_line(&format!("{error:#}"), TEXT_LIMIT) })?;
     if let Some(cache) = &shared.cache {

@@ -11,6 +11,7 @@
 mod options;
 mod plugin;
 mod load;
+mod compiler;
 mod sandbox;
 mod facts;
 mod failure;
@@ -32,6 +33,7 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
 pub use bindings::mailweir::filter::types::{BodyMode, Phases, Plan};
+pub use compiler::compile;
 pub use counters::Snapshot;
 pub use facts::{MailView, TlsFacts, TransactionFacts};
 pub use failure::{Cause, Failure};

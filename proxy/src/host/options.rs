@@ -12,6 +12,9 @@ pub struct Options {
     /// Sandboxes alive at once, at most; None: as many as the machine has room for, up to 8192. Each takes 4 GiB of
     /// address space, not of memory.
     pub slots: Option<u32>,
+    /// Compile plugins in a process of their own, this program's `compile` command: the compiler takes a hundred MiB, and
+    /// the memory would not come back as a whole. Needs a cache folder.
+    pub separate_compiler: bool,
 }
 
 /// The native services behind the interfaces that need a grant.

@@ -140,7 +140,7 @@ async fn compiled_components_are_cached() {
     let (bench, counts) = start_again(bench).await;
     assert_eq!(counts, (0, 1));
     // Another engine has other code: counting fuel changes it.
-    let fuel = Options { slots: Some(16), fuel: true };
+    let fuel = Options { slots: Some(16), fuel: true, ..Options::default() };
     let bench = Bench::in_folder(bench.folder, fuel, "127.0.0.1:1".parse().unwrap());
     bench.load("reply").await;
     assert_eq!(bench.host.counters().compiled, 1);
@@ -192,7 +192,7 @@ async fn a_host_without_a_place_for_its_cache_still_loads() {
         shutdown_grace: Duration::ZERO,
     };
     let services = Services { dns: None, clamd: None, state: StateStore::default() };
-    let host = Host::with_options(&server, services, Options { slots: Some(4), fuel: false }).unwrap();
+    let host = Host::with_options(&server, services, Options { slots: Some(4), ..Options::default() }).unwrap();
     assert!(host.load("pass", &bench.guest("pass")).await.is_ok());
     // A reload may bring the resolver that there was none of.
     let granted = with_grants(bench.guest("looks-up"), &[Grant::Dns]);

@@ -86,7 +86,7 @@ async fn an_early_end_is_told() {
 
 #[tokio::test]
 async fn fuel_makes_the_cost_the_same_every_time() {
-    let bench = Bench::with(Options { fuel: true, slots: Some(4) });
+    let bench = Bench::with(Options { fuel: true, slots: Some(4), ..Options::default() });
     let plugin = bench.load("subject").await;
     let mut costs = Vec::new();
     for _ in 0..3 {
