@@ -17,3 +17,4 @@ pub mod postfix;
 pub mod programs;
 pub mod script;
 pub mod sink;
+pub mod tls;

@@ -166,7 +166,7 @@ async fn blueprint(
 ///
 /// When the component is not valid, or nothing can be written.
 pub(super) fn compile_into_cache(engine: &Engine, source: &std::path::Path, cache: &Cache) -> anyhow::Result<()> {
-    let bytes = read(source)?;
+    let bytes = config::read_regular(source, FILE_LIMIT)?;
     let component = Component::from_binary(engine, &bytes).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     cache.store(&Key::new(engine, &bytes), &component);
     Ok(())

@@ -14,6 +14,7 @@ mod replay;
 mod storm;
 mod guests;
 mod kill;
+mod memory;
 
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,8 @@ enum Criterion {
     Guests,
     /// 200 × kill -9 of the proxy and the server behind it, and 50 × SIGTERM: nothing acknowledged is lost
     Kill,
+    /// 100 messages of 25 MB at once with memory_budget = 128 MiB: all delivered unaltered, at most 100 MiB more taken
+    Memory,
 }
 
 /// How a criterion came out.
@@ -120,6 +123,7 @@ async fn outcomes(setting: &Setting, criteria: &[Criterion]) -> Vec<Outcome> {
             Criterion::Guests => ("guests", guests::run(setting).await),
             Criterion::Kill => ("kill", kill::run(setting).await),
             Criterion::Replay => ("replay", replay::run(setting).await.map(|outcome| vec![outcome])),
+            Criterion::Memory => ("memory", memory::run(setting).await),
         };
         match done {
             Ok(done) => outcomes.extend(done),

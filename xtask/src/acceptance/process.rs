@@ -20,6 +20,16 @@ impl Process {
         self.status("RssAnon")
     }
 
+    /// The most memory that it ever had, in MiB: its own and what it mapped of files.
+    pub(super) fn peak(&self) -> Result<u64> {
+        self.status("VmHWM")
+    }
+
+    /// What its memory now consists of.
+    pub(super) fn breakdown(&self) -> Result<String> {
+        Ok(format!("{} MiB of its own and {} of files", self.status("RssAnon")?, self.status("RssFile")?))
+    }
+
     /// Open descriptors.
     pub(super) fn descriptors(&self) -> Result<usize> {
         Ok(std::fs::read_dir(self.directory.join("fd"))?.count())

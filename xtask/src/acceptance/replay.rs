@@ -43,7 +43,7 @@ pub(super) async fn run(setting: &Setting) -> Result<Outcome> {
     };
     let directory = tempfile::tempdir()?;
     let config_file = directory.path().join("mailweir.toml");
-    std::fs::write(&config_file, config(&addresses, &filters))?;
+    std::fs::write(&config_file, config(&addresses, &filters, super::stage::MEMORY_BUDGET))?;
 
     println!("{command}, {} messages …", files.len());
     let begin = Instant::now();

@@ -66,7 +66,7 @@ impl Stage {
             clamd: clamd.as_ref().map(Clamd::socket),
             plugins: &setting.plugins,
         };
-        let proxy = Mailweir::start(&setting.binary, &config(&addresses, filters), admin).await?;
+        let proxy = Mailweir::start(&setting.binary, &config(&addresses, filters, MEMORY_BUDGET), admin).await?;
         Ok(Ok(Self { inbound, proxy, sink, _zone: zone, _clamd: clamd }))
     }
 
@@ -102,13 +102,17 @@ pub(super) fn zone_of(network: &str) -> Result<Zone> {
     .context("the zone")
 }
 
-/// A configuration with one chain of these filters, of "auth", "surbl", "antivirus" and "dlp".
-pub(super) fn config(addresses: &Addresses<'_>, filters: &[&str]) -> String {
-    config_with(addresses, filters, &format!("connections_per_ip = 1000\nmessage_size = \"{MESSAGE_SIZE}B\"\n"))
+/// A configuration with one chain of these filters, of "auth", "surbl", "antivirus" and "dlp", and so many MiB for
+/// message bytes.
+pub(super) fn config(addresses: &Addresses<'_>, filters: &[&str], memory_budget: u64) -> String {
+    let limits = format!("connections_per_ip = 1000
+message_size = \"{MESSAGE_SIZE}B\"
+");
+    config_with(addresses, filters, memory_budget, &limits)
 }
 
 /// As `config`, with other limits of the listener.
-pub(super) fn config_with(addresses: &Addresses<'_>, filters: &[&str], limits: &str) -> String {
+pub(super) fn config_with(addresses: &Addresses<'_>, filters: &[&str], memory_budget: u64, limits: &str) -> String {
     let Addresses { inbound, admin, dns, upstream, clamd, plugins } = addresses;
     let plugins = plugins.display();
     let mut config = format!(
@@ -117,7 +121,7 @@ pub(super) fn config_with(addresses: &Addresses<'_>, filters: &[&str], limits: &
 hostname = "mx.example.com"
 state_dir = "state"
 plugin_dir = "{plugins}"
-memory_budget = "{MEMORY_BUDGET}MiB"
+memory_budget = "{memory_budget}MiB"
 
 [dns]
 resolvers = ["{dns}"]

@@ -229,7 +229,7 @@ impl Stage {
         );
         let tls =
             format!("certificate = \"{}\", key = \"{}\"", certificate.certificate.display(), certificate.key.display());
-        let mut config = stage::config_with(&addresses, &FILTERS, &limits).replace(
+        let mut config = stage::config_with(&addresses, &FILTERS, stage::MEMORY_BUDGET, &limits).replace(
             "[listener.inbound]\n",
             &format!("[listener.inbound]\ntls = {{ mode = \"opportunistic\", {tls} }}\n"),
         );
