@@ -2,12 +2,10 @@
 
 mod support;
 
-use bytes::BytesMut;
-use mailweir_smtp::data::{
-    BareNewline, ChunkScanner, DataScanner, DotStuffer, DotUnstuffer, Framing, MessageFault, Scanned,
-};
+use mailweir_smtp::data::{BareNewline, DotStuffer, DotUnstuffer, Framing};
 use mailweir_smtp::server::{ServerPolicy, TlsPolicy};
 use proptest::prelude::*;
+use support::framing::{expected_content, scan, scan_chunks};
 use support::{Answers, Driver, Happening, lax};
 
 /// Lines and bits of lines that make for trouble, more likely in this order than by chance.
@@ -107,7 +105,7 @@ proptest! {
     fn data_is_read_as_the_rules_say(fragments in proptest::collection::vec(fragment(), 0..30), newlines in newlines()) {
         let wire = [fragments.concat(), b"\r\n.\r\nrest".to_vec()].concat();
         let end = lax::strict_end(&wire).expect("the end is there");
-        let (scanned, left) = scan(newlines, &wire);
+        let (scanned, left) = scan(newlines, u64::MAX, [wire.as_slice()]);
         prop_assert_eq!(left, &wire[end..]);
         let unstuffed = scanned.map(|pieces| DotUnstuffer::default().pieces(&pieces).collect::<Vec<_>>().concat());
         prop_assert_eq!(unstuffed, expected_content(Framing::DotStuffed, newlines, &wire[..end - 3]));
@@ -121,7 +119,7 @@ proptest! {
         newlines in newlines(),
     ) {
         let content = fragments.concat();
-        let scanned = scan_chunks(newlines, &pieces(&content, &cuts));
+        let scanned = scan_chunks(newlines, u64::MAX, pieces(&content, &cuts));
         prop_assert_eq!(&scanned, &expected_content(Framing::Plain, newlines, &content));
         if let Ok(content) = scanned {
             let mut stuffer = DotStuffer::default();
@@ -153,70 +151,4 @@ proptest! {
         let wire = [stuffed.as_slice(), stuffer.terminator()].concat();
         prop_assert_eq!(lax::strict_end(&wire), Some(wire.len()));
     }
-}
-
-/// What `DataScanner` makes of `wire`, and what it leaves.
-fn scan(newlines: BareNewline, wire: &[u8]) -> (Result<Vec<u8>, MessageFault>, BytesMut) {
-    let mut scanner = DataScanner::new(newlines, u64::MAX);
-    let mut input = BytesMut::from(wire);
-    let mut content = Vec::new();
-    loop {
-        match scanner.next(&mut input) {
-            Some(Scanned::Piece(piece)) => content.extend_from_slice(&piece),
-            Some(Scanned::End(Ok(_))) => return (Ok(content), input),
-            Some(Scanned::End(Err(fault))) => return (Err(fault), input),
-            None => panic!("the end is there"),
-        }
-    }
-}
-
-/// What `ChunkScanner` makes of `chunks`.
-fn scan_chunks(newlines: BareNewline, chunks: &[&[u8]]) -> Result<Vec<u8>, MessageFault> {
-    let mut scanner = ChunkScanner::new(newlines, u64::MAX);
-    let mut content = Vec::new();
-    for chunk in chunks {
-        let (mut input, mut remaining) = (BytesMut::from(*chunk), chunk.len() as u64);
-        scanner.begin(remaining);
-        while let Some(piece) = scanner.next(&mut input, &mut remaining) {
-            content.extend_from_slice(&piece);
-        }
-        assert_eq!((remaining, input.len()), (0, 0));
-    }
-    loop {
-        match scanner.finish() {
-            Scanned::Piece(piece) => content.extend_from_slice(&piece),
-            Scanned::End(end) => return end.map(|_| content),
-        }
-    }
-}
-
-/// The rules, without regard to speed: lines are what CRLF ends; unstuffed, then normalized.
-fn expected_content(framing: Framing, newlines: BareNewline, wire: &[u8]) -> Result<Vec<u8>, MessageFault> {
-    // Octet by octet, because what is wrong first decides on the fault.
-    let mut content = Vec::new();
-    let mut at_line_start = true;
-    let mut index = 0;
-    let mut after_stuffing = false;
-    while index < wire.len() {
-        let rest = &wire[index..];
-        let is_newline = rest.starts_with(b"\r\n");
-        let is_bare = !is_newline && matches!(rest[0], b'\r' | b'\n');
-        if rest[0] == 0 && (at_line_start || after_stuffing) {
-            return Err(MessageFault::Nul);
-        }
-        if is_bare && newlines == BareNewline::Reject {
-            return Err(MessageFault::BareNewline);
-        }
-        let begins_line = framing == Framing::DotStuffed && (index == 0 || wire[..index].ends_with(b"\r\n"));
-        let is_stuffing = begins_line && rest[0] == b'.';
-        if is_newline || is_bare {
-            content.extend_from_slice(b"\r\n");
-        } else if !is_stuffing {
-            content.push(rest[0]);
-        }
-        after_stuffing = is_stuffing;
-        at_line_start = is_newline || is_bare;
-        index += if is_newline { 2 } else { 1 };
-    }
-    Ok(content)
 }

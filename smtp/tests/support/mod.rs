@@ -1,13 +1,16 @@
 //! What the integration tests share: a server that is driven to the end of its input, and a record of what it did.
 #![expect(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod framing;
 pub(crate) mod lax;
+mod transaction;
 
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use mailweir_smtp::reply::{Reply, ReplyParser};
 use mailweir_smtp::server::{Event, Framing, Server, ServerPolicy};
+use transaction::Transaction;
 
 /// One thing that a server did, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,7 @@ pub(crate) struct Driver {
     server: Server,
     input: BytesMut,
     answers: Answers,
+    transaction: Transaction,
     framing: Framing,
     content: Vec<u8>,
     pub(crate) happenings: Vec<Happening>,
@@ -43,6 +47,7 @@ impl Driver {
             server,
             input: BytesMut::new(),
             answers,
+            transaction: Transaction::None,
             framing: Framing::Plain,
             content: Vec::new(),
             happenings: Vec::new(),
@@ -61,6 +66,16 @@ impl Driver {
             self.record_and_answer(event);
         }
         self.collect_replies();
+    }
+
+    /// Plays the handshake, if that is what comes next.
+    pub(crate) fn establish_tls_if_agreed(&mut self) {
+        let mut latest = self.happenings.iter().rev();
+        let agreed = matches!(latest.next(), Some(Happening::Reply(reply)) if reply.is_positive())
+            && matches!(latest.next(), Some(Happening::Event(Event::StartTls)));
+        if agreed {
+            self.establish_tls();
+        }
     }
 
     /// Plays the handshake.
@@ -100,7 +115,19 @@ impl Driver {
     }
 
     fn record_and_answer(&mut self, event: Event) {
-        match &event {
+        let accepted = self.answer_event(&event);
+        self.transaction.step(&event, accepted);
+        if let Event::MessageEnd(Ok(_)) = event {
+            self.happenings.push(Happening::Message(self.framing, std::mem::take(&mut self.content)));
+        }
+        if !matches!(event, Event::MessageChunk(_)) {
+            self.happenings.push(Happening::Event(event));
+        }
+    }
+
+    /// Says whether the answer was a yes.
+    fn answer_event(&mut self, event: &Event) -> bool {
+        match event {
             Event::Hello { .. } => self.reply("hello", Reply::new(250, "", "mx.example.com")),
             Event::Mail { .. } => self.reply("mail", Reply::new(250, "2.1.0", "Sender OK")),
             Event::Rcpt { .. } => self.reply("rcpt", Reply::new(250, "2.1.5", "Recipient OK")),
@@ -109,33 +136,40 @@ impl Driver {
             Event::MessageBegin { framing } => {
                 self.framing = *framing;
                 self.content.clear();
-                match self.take_answer("begin") {
+                let refusal = self.take_answer("begin");
+                let accepted = refusal.is_none();
+                match refusal {
                     Some(reply) => self.server.refuse(reply),
                     None => self.server.accept_message(),
                 }
+                accepted
             }
             Event::MessageChunk(chunk) => {
                 assert!(!chunk.is_empty());
                 self.content.extend_from_slice(chunk);
-                if let Some(reply) = self.take_answer("chunk") {
-                    self.server.refuse(reply);
-                }
-                return;
+                let refusal = self.take_answer("chunk");
+                let accepted = refusal.is_none();
+                refusal.into_iter().for_each(|reply| self.server.refuse(reply));
+                accepted
             }
             Event::MessageEnd(Ok(summary)) => {
                 lax::check_message(self.framing, &self.content, summary);
-                self.happenings.push(Happening::Message(self.framing, std::mem::take(&mut self.content)));
-                self.reply("end", Reply::new(250, "2.0.0", "Message accepted"));
+                self.reply("end", Reply::new(250, "2.0.0", "Message accepted"))
             }
             Event::MessageEnd(Err(fault)) => self.reply("end", fault.reply()),
-            Event::Reset | Event::Close => {}
+            Event::Reset | Event::Close => true,
         }
-        self.happenings.push(Happening::Event(event));
     }
 
-    fn reply(&mut self, kind: &str, usual: Reply) {
+    fn reply(&mut self, kind: &str, usual: Reply) -> bool {
         let reply = self.answer(kind, usual);
-        if reply.is_positive() { self.server.accept(reply) } else { self.server.refuse(reply) }
+        let accepted = reply.is_positive();
+        if accepted {
+            self.server.accept(reply)
+        } else {
+            self.server.refuse(reply)
+        }
+        accepted
     }
 
     fn answer(&mut self, kind: &str, usual: Reply) -> Reply {
