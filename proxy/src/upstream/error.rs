@@ -1,7 +1,7 @@
 //! Why a delivery did not come about, and what the client hears then.
 
 use mailweir_smtp::client::ClientError;
-use mailweir_smtp::reply::Reply;
+use mailweir_smtp::reply::{MAX_TEXT, Reply};
 
 use crate::message::StoreError;
 
@@ -110,20 +110,25 @@ impl UpstreamError {
     }
 }
 
-/// A reply of the upstream's as the client may hear it: word for word, but a 421 becomes a 451.
+/// A reply of the upstream's as the client may hear it: word for word, but a line too long for SMTP is cut at
+/// [`MAX_TEXT`](mailweir_smtp::reply::MAX_TEXT) octets, and a 421 becomes a 451.
 ///
 /// 421 says that whoever sends it closes the connection (RFC 5321 section 3.8), which is true of the upstream's
 /// connection to us and not of ours to the client. The enhanced code and the text stay: both are of class 4.
 pub(super) fn for_client(reply: Reply) -> Reply {
-    if reply.code() != 421 {
+    let is_long = reply.lines().iter().any(|line| line.len() > MAX_TEXT);
+    if reply.code() != 421 && !is_long {
         return reply;
     }
+    let code = if reply.code() == 421 { 451 } else { reply.code() };
     let lines: Vec<&str> = reply.lines().iter().map(String::as_str).collect();
-    Reply::multi(451, "", &lines)
+    Reply::multi(code, "", &lines)
 }
 
 #[cfg(test)]
 mod tests {
+    use mailweir_smtp::reply::ReplyParser;
+
     use super::*;
 
     #[test]
@@ -132,6 +137,16 @@ mod tests {
         assert_eq!(passed, Reply::multi(451, "4.3.2", &["shutting", "down"]));
         let kept = Reply::new(451, "4.7.1", "Greylisted");
         assert_eq!(for_client(kept.clone()), kept);
+    }
+
+    #[test]
+    fn a_line_that_smtp_cannot_hold_is_cut() {
+        let wire = [b"550-5.7.1 ".as_slice(), &[0xff; 4000], b"\r\n550 5.7.1 Policy\r\n"].concat();
+        let reply = ReplyParser::default().next(&mut wire.as_slice().into()).unwrap().unwrap();
+        assert!(reply.lines()[0].len() > 3 * 4000, "what is no UTF-8 grows");
+        let passed = for_client(reply);
+        assert_eq!((passed.code(), passed.enhanced(), passed.lines().len()), (550, Some("5.7.1"), 2));
+        assert!(passed.lines()[0].len() <= MAX_TEXT && passed.lines()[1] == "5.7.1 Policy");
     }
 
     #[test]

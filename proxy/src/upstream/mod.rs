@@ -5,8 +5,8 @@
 //! failed lately last. The [`Delivery`] it gives speaks one transaction after another: `mail_and_rcpt`, `rcpt`,
 //! `message`; dropped, it hands the connection back.
 //!
-//! Every answer of the upstream's goes to the client word for word, but that a 421, which would announce the end of
-//! the client's own connection, becomes a 451. Where there is no answer there is an [`UpstreamError`], whose reply is
+//! Every answer of the upstream's goes to the client word for word, but that a line longer than SMTP allows is cut, and
+//! that a 421, which would announce the end of the client's own connection, becomes a 451. Where there is no answer there is an [`UpstreamError`], whose reply is
 //! never positive: a message is the upstream's only when the upstream said so, and until then the client keeps it.
 //! Should the connection break after the final dot and before the answer, the message may be delivered twice, never
 //! not at all (RFC 1047); such errors are marked as in doubt.
