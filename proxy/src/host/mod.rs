@@ -15,7 +15,7 @@ mod compiler;
 mod sandbox;
 mod facts;
 mod failure;
-mod output;
+pub mod output;
 mod context;
 mod meter;
 mod limits;

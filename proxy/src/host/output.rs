@@ -8,11 +8,11 @@ mod reply;
 
 use std::time::Duration;
 
-use super::bindings::mailweir::filter::types;
+pub use super::bindings::mailweir::filter::types;
 use super::failure::one_line;
 use crate::verdict::{Decision, Tag, Verdict};
 
-pub(super) use edits::edits;
+pub use edits::edits;
 
 /// Bytes of a decision's reason; the rest is cut.
 const REASON_LIMIT: usize = 1024;
@@ -29,7 +29,7 @@ const ROUTE_LIMIT: usize = 128;
 
 /// What a filter returned that it may not. Its error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum OutputError {
+pub enum OutputError {
     /// A reply whose code does not fit the verdict.
     #[error("a reply with code {code} to {verdict}")]
     Code {
@@ -82,7 +82,7 @@ pub(super) enum OutputError {
 
 /// What is wrong with an edit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum EditFault {
+pub enum EditFault {
     /// Not a field name (RFC 5322 section 3.6.8), or a very long one.
     #[error("{0:?} is no field name")]
     FieldName(String),
@@ -104,7 +104,11 @@ pub(super) enum EditFault {
 }
 
 /// Checks a decision.
-pub(super) fn decision(decision: types::Decision) -> Result<Decision, OutputError> {
+///
+/// # Errors
+///
+/// The first thing in it that the contract forbids.
+pub fn decision(decision: types::Decision) -> Result<Decision, OutputError> {
     if decision.tags.len() > TAGS_LIMIT {
         return Err(OutputError::Tags(decision.tags.len()));
     }

@@ -4,7 +4,7 @@
 mod accept;
 mod cap;
 mod pressure;
-mod proxy_protocol;
+pub mod proxy_protocol;
 mod tls;
 
 pub use accept::{BindError, Bound, Listeners, bind};

@@ -22,7 +22,7 @@ const V2_MAX: usize = 2048;
 /// # Errors
 ///
 /// An IO error, or `InvalidData` when what came is not a header.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; V2_SIGNATURE.len()];
     stream.read_exact(&mut header).await?;
     if header == V2_SIGNATURE {

@@ -115,7 +115,7 @@ impl UpstreamError {
 ///
 /// 421 says that whoever sends it closes the connection (RFC 5321 section 3.8), which is true of the upstream's
 /// connection to us and not of ours to the client. The enhanced code and the text stay: both are of class 4.
-pub(super) fn for_client(reply: Reply) -> Reply {
+pub fn for_client(reply: Reply) -> Reply {
     let is_long = reply.lines().iter().any(|line| line.len() > MAX_TEXT);
     if reply.code() != 421 && !is_long {
         return reply;

@@ -35,7 +35,7 @@ mod observer;
 
 pub use delivery::Delivery;
 pub use envelope::Recipient;
-pub use error::{ConnectionError, UpstreamError};
+pub use error::{ConnectionError, UpstreamError, for_client};
 pub use observer::{Observer, Unobserved};
 pub use route::{RouteError, RouteHandle, Routes, Settings};
 pub use tls::TlsError;

@@ -18,7 +18,11 @@ const VALUE_LIMIT: usize = 64 << 10;
 const VALUES_LIMIT: usize = 1 << 20;
 
 /// Checks the edits of one filter; `planned` is whether its plan says that it makes any.
-pub(in crate::host) fn edits(edits: Vec<types::Edit>, planned: bool) -> Result<Vec<Edit>, OutputError> {
+///
+/// # Errors
+///
+/// The first thing in them that the contract forbids; then none of them is made.
+pub fn edits(edits: Vec<types::Edit>, planned: bool) -> Result<Vec<Edit>, OutputError> {
     if edits.is_empty() {
         return Ok(Vec::new());
     }
