@@ -5,6 +5,7 @@
 //! - `demo` shows messages pass, get rejected and get rerouted;
 //! - `acceptance` measures the built binary against the release criteria;
 //! - `guards` shows that tests against attacks fail without what they guard;
+//! - `fuzz` runs the fuzz targets;
 //! - `licences` looks at the licences of all dependencies.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
@@ -17,6 +18,7 @@ mod demo;
 mod acceptance;
 mod guards;
 mod licences;
+mod fuzz;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +39,8 @@ enum Task {
     Acceptance(acceptance::Options),
     /// Take guards against attacks out of a copy of the tree and show that their tests fail without them
     Guards(guards::Options),
+    /// Feed the parsers and state machines with inputs made to break them
+    Fuzz(fuzz::Options),
     /// Look whether deny.toml allows the licence of every dependency
     Licences,
 }
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Task::Demo => demo::run(),
         Task::Acceptance(options) => acceptance::run(&options),
         Task::Guards(options) => guards::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Licences => licences::run(),
     };
     match done {
