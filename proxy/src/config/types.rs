@@ -184,6 +184,25 @@ pub struct Limits {
     pub mime_parts: usize,
     /// MIME parts inside one another.
     pub mime_depth: usize,
+    /// Bytes that archives and the like unpack to, a message.
+    pub decoded_size: u64,
+    /// The same for each byte of the message, from 16 MiB on.
+    pub decoded_ratio: u64,
+    /// Files unpacked of a message.
+    pub decoded_entries: usize,
+    /// Archives inside one another.
+    pub decoded_depth: usize,
+    /// What a message over one of the last four leads to.
+    pub decoded_excess: Excess,
+}
+
+/// `decoded_excess = …`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// 554 5.7.1
+    Reject,
+    /// The message goes on with a tag that says so, unpacked as far as the caps allow.
+    Tag,
 }
 
 impl Default for Limits {
@@ -204,6 +223,11 @@ impl Default for Limits {
             header_fields: 1000,
             mime_parts: 1000,
             mime_depth: 50,
+            decoded_size: 100 << 20,
+            decoded_ratio: 200,
+            decoded_entries: 5000,
+            decoded_depth: 8,
+            decoded_excess: Excess::Reject,
         }
     }
 }

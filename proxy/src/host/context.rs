@@ -21,7 +21,7 @@ use crate::services::state::Namespace;
 const PATTERN_SETS: usize = 64;
 /// Handles that a filter may hold at once.
 const HANDLES: usize = 1000;
-/// A message larger than this many bytes is worked on in a thread of its own, so that other sessions go on meanwhile.
+/// A message larger than this many bytes, unpacked parts included, is worked on in a thread of its own, so that other sessions go on meanwhile.
 const LARGE_MESSAGE: u64 = 128 << 10;
 
 /// What the sandboxes of one plugin share.
@@ -121,7 +121,7 @@ pub(super) async fn work<T: Send + 'static>(
         message.release_pages();
         done
     };
-    if message.size() <= LARGE_MESSAGE {
+    if message.weight() <= LARGE_MESSAGE {
         return Ok(work(message)?);
     }
     let message = message.clone();

@@ -169,8 +169,15 @@ pub(super) fn is_name_byte(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::DecodingLimits;
 
-    const LIMITS: MessageLimits = MessageLimits { header_size: 64, header_fields: 3, mime_parts: 10, mime_depth: 10 };
+    const LIMITS: MessageLimits = MessageLimits {
+        header_size: 64,
+        header_fields: 3,
+        mime_parts: 10,
+        mime_depth: 10,
+        decoding: DecodingLimits::DEFAULT,
+    };
 
     fn find(framing: Framing, message: &[u8]) -> Result<HeaderEnd, MessageFault> {
         let mut finder = HeaderFinder::new(framing, LIMITS);

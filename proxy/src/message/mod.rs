@@ -21,6 +21,7 @@ mod incoming;
 mod content;
 mod model;
 mod mime;
+mod decode;
 mod text;
 mod html;
 mod url;
@@ -34,7 +35,7 @@ pub use edit::{EditError, EditFault};
 pub use framing::Framing;
 pub use header::{Field, HeaderSection, is_field_name};
 pub use incoming::Incoming;
-pub use mime::{Disposition, Mime, Part, Text};
+pub use mime::{Disposition, Mark, Mime, Origin, Part, Text};
 pub use model::{Contiguous, Message};
 pub use spill::clear as clear_spill_files;
 pub use text::TextUnit;
@@ -42,7 +43,7 @@ pub use url::{Url, UrlSource};
 
 use std::{io, sync::Arc};
 
-use crate::config::Limits;
+use crate::config::{Excess, Limits};
 
 /// Caps on a message's structure. One over its cap is refused whole, never half-parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,28 @@ pub struct MessageLimits {
     pub mime_parts: usize,
     /// MIME parts inside one another.
     pub mime_depth: usize,
+    /// Caps on what is unpacked of attachments.
+    pub decoding: DecodingLimits,
+}
+
+/// Caps on what is unpacked of attached archives and the like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodingLimits {
+    /// Unpacked bytes of a message.
+    pub size: u64,
+    /// Unpacked bytes for each byte of the message; it counts from 16 MiB on.
+    pub ratio: u64,
+    /// Files unpacked.
+    pub entries: usize,
+    /// Archives inside one another.
+    pub depth: usize,
+    /// What a message over one of these leads to.
+    pub excess: Excess,
+}
+
+impl DecodingLimits {
+    /// Those of a listener that sets none.
+    pub const DEFAULT: Self = Self { size: 100 << 20, ratio: 200, entries: 5000, depth: 8, excess: Excess::Reject };
 }
 
 impl From<&Limits> for MessageLimits {
@@ -64,6 +87,13 @@ impl From<&Limits> for MessageLimits {
             header_fields: limits.header_fields,
             mime_parts: limits.mime_parts,
             mime_depth: limits.mime_depth,
+            decoding: DecodingLimits {
+                size: limits.decoded_size,
+                ratio: limits.decoded_ratio,
+                entries: limits.decoded_entries,
+                depth: limits.decoded_depth,
+                excess: limits.decoded_excess,
+            },
         }
     }
 }
@@ -86,6 +116,9 @@ pub enum MessageFault {
     /// The sender's fault: MIME parts nested deeper than the cap.
     #[error("MIME parts nested deeper than {0}")]
     TooDeep(usize),
+    /// The sender's fault: its attachments unpack to more than the caps allow; the text says which.
+    #[error("an attachment cannot be unpacked within limits: {0}")]
+    Decoding(String),
     /// Not the sender's fault: the bytes could not be kept or read. A refusal for now.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -18,7 +18,7 @@ use super::{
     framing::Framing,
     header::HeaderSection,
     header_end::{HeaderEnd, HeaderFinder},
-    mime::{self, Mime},
+    mime::{self, Mark, Mime},
     rope::Rope,
     text::{self, TextUnit},
     url::{self, Url, UrlList},
@@ -224,6 +224,25 @@ impl Message {
             mime::parse(whole.bytes(), &self.inner.budget, &self.inner.limits).map(Arc::new)
         };
         self.inner.derived().mime.get_or_init(parse).clone()
+    }
+
+    /// What could not be read or unpacked of it, as far as somebody has had it looked into.
+    pub fn marks(&self) -> &[Mark] {
+        match (&self.inner.origin, self.inner.mime.get()) {
+            (Some(origin), _) => origin.marks(),
+            (None, Some(Ok(mime))) => mime.marks(),
+            (None, _) => &[],
+        }
+    }
+
+    /// Bytes that work on its parts goes through, as far as that is known.
+    pub fn weight(&self) -> u64 {
+        let unpacked = match (&self.inner.origin, self.inner.mime.get()) {
+            (Some(origin), _) => return origin.weight().max(self.size()),
+            (None, Some(Ok(mime))) => mime.unpacked(),
+            (None, _) => 0,
+        };
+        self.size().saturating_add(unpacked)
     }
 
     /// URLs and bare domains of header fields and text parts, each once, in order. Found once.

@@ -193,12 +193,17 @@ mod tests {
     use crate::chain::Chain;
     use crate::config;
     use crate::host::TransactionFacts;
-    use crate::message::{Budget, MessageLimits};
+    use crate::message::{Budget, DecodingLimits, MessageLimits};
     use crate::services::authentication::{Authentication, Outcome};
     use crate::services::dns::Dns;
 
-    const LIMITS: MessageLimits =
-        MessageLimits { header_size: 1 << 20, header_fields: 100, mime_parts: 100, mime_depth: 10 };
+    const LIMITS: MessageLimits = MessageLimits {
+        header_size: 1 << 20,
+        header_fields: 100,
+        mime_parts: 100,
+        mime_depth: 10,
+        decoding: DecodingLimits::DEFAULT,
+    };
     const FIELDS: &str = "From: joe@example.com\r\nSubject: hi\r\n";
     /// Lines that are stuffed, and white space and empty lines that canonical forms treat in their own way.
     const BODY: &str = "first  line \r\n.\r\n..two\r\n\r\n \t\r\nthe end\r\n\r\n\r\n";

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mailweir::chain::{Chain, Conclusion, Disposition, Envelope, PluginRecord, Refusal, Ruling, Run};
 use mailweir::config::{self, Effect};
 use mailweir::host::Plugin;
-use mailweir::message::{Message, MessageLimits};
+use mailweir::message::{DecodingLimits, Message, MessageLimits};
 
 use crate::guests;
 use crate::script::guest;
@@ -83,7 +83,13 @@ impl Stage {
 }
 
 pub(crate) fn message(bytes: &[u8]) -> Message {
-    let limits = MessageLimits { header_size: 1 << 20, header_fields: 1000, mime_parts: 100, mime_depth: 10 };
+    let limits = MessageLimits {
+        header_size: 1 << 20,
+        header_fields: 1000,
+        mime_parts: 100,
+        mime_depth: 10,
+        decoding: DecodingLimits::DEFAULT,
+    };
     Message::from_bytes(Bytes::copy_from_slice(bytes), limits).unwrap()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mailweir::config::{self, Effect, Grant, OnError};
 use mailweir::host::{Cause, Failure, Host, LoadError, MailView, Options, Plugin, Sandbox, Services, TransactionFacts};
-use mailweir::message::{Message, MessageLimits};
+use mailweir::message::{DecodingLimits, Message, MessageLimits};
 use mailweir::services::antivirus::Clamd;
 use mailweir::services::authentication::{Authentication, Evaluation};
 use mailweir::services::dns::Dns;
@@ -108,7 +108,13 @@ impl Bench {
 
     /// A view of this message.
     pub(crate) fn view(&self, message: &[u8]) -> Arc<MailView> {
-        let limits = MessageLimits { header_size: 1 << 20, header_fields: 1000, mime_parts: 100, mime_depth: 10 };
+        let limits = MessageLimits {
+            header_size: 1 << 20,
+            header_fields: 1000,
+            mime_parts: 100,
+            mime_depth: 10,
+            decoding: DecodingLimits::DEFAULT,
+        };
         Arc::new(MailView {
             message: Message::from_bytes(Bytes::copy_from_slice(message), limits).unwrap(),
             sender: "alice@example.com".to_owned(),

@@ -12,7 +12,7 @@ use mailweir_smtp::parameter::{BodyType, MailParameters, RcptParameters};
 use mailweir_smtp::xclient::{Attribute, XClient};
 
 use crate::config::Config;
-use crate::message::{Message, MessageLimits};
+use crate::message::{DecodingLimits, Message, MessageLimits};
 use crate::quarantine::{Held, Id, Quarantine, Record};
 use crate::services::dns::Dns;
 use crate::upstream::{Recipient, RouteHandle, Routes, Settings, Unobserved, UpstreamError};
@@ -100,6 +100,8 @@ impl Release {
             header_fields: usize::MAX,
             mime_parts: usize::MAX,
             mime_depth: usize::MAX,
+            // Nothing is unpacked of it.
+            decoding: DecodingLimits::DEFAULT,
         };
         let message = Message::from_bytes(content, limits)?;
         let own = Domain::parse(config.server.hostname.as_bytes()).context("the hostname")?;

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::{Context, reference};
 use crate::config::error::Problem;
 use crate::config::table::Table;
-use crate::config::types::{BareNewline, Certificate, Limits, Listener, RelayDomains, ServerTls};
+use crate::config::types::{BareNewline, Certificate, Excess, Limits, Listener, RelayDomains, ServerTls};
 use crate::config::{resolve, value};
 
 pub(super) fn listener(table: Table<'_>, context: &Context<'_>) -> Option<Listener> {
@@ -184,6 +184,15 @@ fn limits(table: Option<Table<'_>>, context: &Context<'_>) -> Limits {
         header_fields: table.optional("header_fields", value::count(1)).unwrap_or(defaults.header_fields),
         mime_parts: table.optional("mime_parts", value::count(1)).unwrap_or(defaults.mime_parts),
         mime_depth: table.optional("mime_depth", value::count(1)).unwrap_or(defaults.mime_depth),
+        decoded_size: table.optional("decoded_size", value::size).unwrap_or(defaults.decoded_size),
+        decoded_ratio: table
+            .optional("decoded_ratio", value::count(1))
+            .map_or(defaults.decoded_ratio, |ratio| ratio as u64),
+        decoded_entries: table.optional("decoded_entries", value::count(1)).unwrap_or(defaults.decoded_entries),
+        decoded_depth: table.optional("decoded_depth", value::count(1)).unwrap_or(defaults.decoded_depth),
+        decoded_excess: table
+            .optional("decoded_excess", value::one_of(&[("reject", Excess::Reject), ("tag", Excess::Tag)]))
+            .unwrap_or(defaults.decoded_excess),
     };
     table.finish();
     limits

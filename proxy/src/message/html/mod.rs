@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr_iter, memmem};
 
 pub(super) use reference::decode_references;
-pub(super) use visible::visible_text;
+pub(super) use visible::{document_text, visible_text};
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Token<'a> {

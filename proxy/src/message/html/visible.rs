@@ -61,6 +61,30 @@ pub(in crate::message) fn visible_text(html: &str, budget: &Budget) -> Result<Te
     out.finish()
 }
 
+/// Elements of office documents, without their prefixes, that stand on lines of their own.
+const DOCUMENT_BLOCKS: [&str; 8] = ["p", "h", "br", "cr", "line-break", "tr", "si", "row"];
+/// The same for those that something stands between, though on one line.
+const DOCUMENT_CELLS: [&str; 4] = ["tab", "c", "tc", "table-cell"];
+
+/// The text of the XML of an office document (OOXML, ODF). Runs are joined: a word may be cut into several.
+pub(in crate::message) fn document_text(xml: &str, budget: &Budget) -> Result<Text, StoreError> {
+    let mut out = Visible { sink: Accumulator::new(budget), block: String::new(), gap: Gap::Start };
+    for token in Tokens::new(xml) {
+        match token {
+            Token::Text(text) | Token::Style(text) | Token::Script(text) => out.text(&decode_references(text))?,
+            Token::Tag(tag) => {
+                let local = tag.name.rsplit_once(':').map_or(tag.name, |(_, local)| local);
+                if DOCUMENT_BLOCKS.contains(&local) {
+                    out.gap(Gap::Line);
+                } else if DOCUMENT_CELLS.contains(&local) {
+                    out.gap(Gap::Space);
+                }
+            }
+        }
+    }
+    out.finish()
+}
+
 /// What is owed before the next visible character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Gap {

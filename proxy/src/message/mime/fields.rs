@@ -2,7 +2,7 @@
 
 use mail_parser::{ContentType, HeaderValue, parsers::MessageStream};
 
-use super::{Disposition, transfer::Encoding};
+use super::{Disposition, kinds::text_kind, transfer::Encoding};
 use crate::message::{MessageFault, header::with_newline};
 
 /// More parameters than this in one field are an attack. (mail-parser compares each continuation with all others.)
@@ -46,6 +46,8 @@ impl<'a> Fields<'a> {
 pub(super) enum TextKind {
     Plain,
     Html,
+    /// Of an office document.
+    Xml,
 }
 
 /// What kind of node a part is.
@@ -65,6 +67,20 @@ pub(super) struct Declared {
     pub(super) disposition: Disposition,
     pub(super) encoding: Encoding,
     pub(super) text: Option<TextKind>,
+}
+
+impl Declared {
+    /// What there is to say of a file that no header section describes.
+    pub(super) fn attachment(content_type: String, name: Option<String>, text: Option<TextKind>) -> Self {
+        Self {
+            content_type,
+            charset: None,
+            name,
+            disposition: Disposition::Attachment,
+            encoding: Encoding::Identity,
+            text,
+        }
+    }
 }
 
 /// Reads the fields. `in_digest`: the default is message/rfc822 (RFC 2046 section 5.1.5).
@@ -127,31 +143,6 @@ fn node(media_type: &str, boundary: Option<String>) -> Node {
     match media_type {
         "message/rfc822" | "message/global" | "message/news" => Node::Message,
         _ => Node::Leaf,
-    }
-}
-
-/// Names of files that are text whatever their declared type.
-const TEXT_NAMES: [&str; 14] =
-    ["txt", "csv", "tsv", "json", "xml", "log", "md", "ics", "vcf", "rtf", "sql", "yaml", "yml", "svg"];
-const HTML_NAMES: [&str; 5] = ["html", "htm", "xhtml", "shtml", "mht"];
-
-fn text_kind(media_type: &str, name: Option<&str>) -> Option<TextKind> {
-    let (kind, subtype) = media_type.split_once('/').unwrap_or((media_type, ""));
-    let extension = name.and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension.to_ascii_lowercase());
-    let is_named = |names: &[&str]| extension.as_deref().is_some_and(|extension| names.contains(&extension));
-    match (kind, subtype) {
-        (_, "html" | "xhtml+xml") => Some(TextKind::Html),
-        ("text", _) if is_named(&HTML_NAMES) => Some(TextKind::Html),
-        ("text", _) => Some(TextKind::Plain),
-        // What is left of a multipart or message whose parts could not be found.
-        ("multipart" | "message", _) => Some(TextKind::Plain),
-        (_, "json" | "xml" | "csv" | "javascript" | "x-javascript" | "rtf" | "sql" | "x-yaml" | "yaml") => {
-            Some(TextKind::Plain)
-        }
-        ("image" | "audio" | "video" | "font", _) if subtype != "svg+xml" => None,
-        _ if is_named(&HTML_NAMES) => Some(TextKind::Html),
-        _ if subtype.ends_with("+json") || subtype.ends_with("+xml") || is_named(&TEXT_NAMES) => Some(TextKind::Plain),
-        _ => None,
     }
 }
 

@@ -11,8 +11,10 @@
 
 mod split;
 mod fields;
+mod kinds;
 mod transfer;
 mod charset;
+mod derive;
 
 use std::sync::OnceLock;
 
@@ -22,9 +24,17 @@ use self::{
     fields::{Declared, TextKind},
     transfer::Encoding,
 };
-use super::{MessageFault, MessageLimits, StoreError, accumulator::Accumulator, budget::Budget, html, url::UrlList};
+use super::{
+    MessageFault, MessageLimits, StoreError,
+    accumulator::Accumulator,
+    budget::{Budget, Permit},
+    decode::State,
+    html,
+    url::UrlList,
+};
 
 pub use charset::Text;
+pub(super) use transfer::base64 as decode_base64;
 
 /// How a part wants to be shown (RFC 2183).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +45,56 @@ pub enum Disposition {
     Attachment,
 }
 
-/// The MIME parts of a message, in the order in which they stand in it. The message itself is the first.
+/// Where a part comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It stands in the message.
+    Message,
+    /// It was unpacked from the part that is its parent.
+    Unpacked,
+}
+
+/// That not all of a message could be unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A file is damaged: what comes after the damage was not seen.
+    Damaged,
+    /// A file needs a password.
+    Encrypted,
+    /// A file is packed in a way that is not known here.
+    Unsupported,
+    /// The caps on decoding were reached, and the configuration lets the message go on.
+    Excess,
+}
+
+impl Mark {
+    fn of(state: State) -> Self {
+        match state {
+            State::Encrypted => Self::Encrypted,
+            State::Unsupported => Self::Unsupported,
+            State::Whole | State::Damaged => Self::Damaged,
+        }
+    }
+
+    /// The word in tags and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Damaged => "damaged",
+            Self::Encrypted => "encrypted",
+            Self::Unsupported => "unsupported",
+            Self::Excess => "excess",
+        }
+    }
+}
+
+/// The MIME parts of a message, in the order in which they stand in it, and after them what was unpacked of them. The
+/// message itself is the first.
 #[derive(Debug)]
 pub struct Mime {
     parts: Vec<Part>,
+    marks: Vec<Mark>,
+    unpacked: u64,
+    _permit: Option<Permit>,
     /// URLs in the parts, kept here so that messages that share the parts share them.
     pub(super) urls: OnceLock<Result<UrlList, StoreError>>,
 }
@@ -51,6 +107,11 @@ pub struct Part {
     /// None of a multipart whose parts follow.
     encoded: Option<Bytes>,
     stray: Option<Bytes>,
+    origin: Origin,
+    /// Archives around it.
+    depth: usize,
+    /// How well it could be unpacked; none of a part that stands in the message.
+    state: Option<State>,
     budget: Budget,
     body: OnceLock<Result<Bytes, StoreError>>,
     size: OnceLock<u64>,
@@ -62,6 +123,16 @@ impl Mime {
     /// The parts, multiparts included.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// What could not be unpacked, each kind once.
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
+    }
+
+    /// Bytes of the parts that were unpacked from others.
+    pub fn unpacked(&self) -> u64 {
+        self.unpacked
     }
 
     /// The parts with their indices.
@@ -77,6 +148,9 @@ impl Part {
             declared,
             encoded: None,
             stray: None,
+            origin: Origin::Message,
+            depth: 0,
+            state: None,
             budget: budget.clone(),
             body: OnceLock::new(),
             size: OnceLock::new(),
@@ -85,7 +159,18 @@ impl Part {
         }
     }
 
-    /// The index of the enclosing multipart or message part; none for the message itself.
+    /// Where it comes from.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Whether it is a file of an archive or the like, which are counted by themselves.
+    fn is_entry(&self) -> bool {
+        self.state.is_some()
+    }
+
+    /// The index of the enclosing multipart or message part, or of the part that it was unpacked from; none for the
+    /// message itself.
     pub fn parent(&self) -> Option<u32> {
         self.parent
     }
@@ -118,6 +203,11 @@ impl Part {
     /// Whether that text is HTML.
     pub fn is_html(&self) -> bool {
         self.encoded.is_some() && self.declared.text == Some(TextKind::Html)
+    }
+
+    /// Whether that text is XML of an office document.
+    pub(super) fn is_xml(&self) -> bool {
+        self.encoded.is_some() && self.declared.text == Some(TextKind::Xml)
     }
 
     /// Bytes after the transfer encoding is decoded; 0 for a multipart.
@@ -156,10 +246,12 @@ impl Part {
     /// The text as a reader sees it: HTML without its markup.
     pub fn visible_text(&self) -> Result<Option<Text>, StoreError> {
         let Some(text) = self.text()? else { return Ok(None) };
-        if !self.is_html() {
-            return Ok(Some(text));
-        }
-        self.visible.get_or_init(|| html::visible_text(text.as_str(), &self.budget)).clone().map(Some)
+        let show = match self.declared.text {
+            Some(TextKind::Html) => html::visible_text,
+            Some(TextKind::Xml) => html::document_text,
+            Some(TextKind::Plain) | None => return Ok(Some(text)),
+        };
+        self.visible.get_or_init(|| show(text.as_str(), &self.budget)).clone().map(Some)
     }
 
     /// What some clients show in place of the part: everything from the first line in its header section on which
@@ -172,5 +264,8 @@ impl Part {
 
 /// Finds the parts of a whole message.
 pub(super) fn parse(whole: &Bytes, budget: &Budget, limits: &MessageLimits) -> Result<Mime, MessageFault> {
-    Ok(Mime { parts: split::split(whole, budget, limits)?, urls: OnceLock::new() })
+    let mut parts = split::split(whole, budget, limits)?;
+    let derived = derive::derive(&mut parts, whole.len() as u64, budget, limits)?;
+    let derive::Derived { marks, permit, size } = derived;
+    Ok(Mime { parts, marks, unpacked: size, _permit: permit, urls: OnceLock::new() })
 }

@@ -21,17 +21,17 @@ const ENCODED_DEPTH: usize = 3;
 const GUESS_WITHIN: usize = 64 * 1024;
 
 pub(super) fn split(whole: &Bytes, budget: &Budget, limits: &MessageLimits) -> Result<Vec<Part>, MessageFault> {
-    let mut splitter = Splitter { budget, limits, parts: Vec::new() };
-    splitter.message(whole, Frame { parent: None, depth: 0, encoded: 0 })?;
-    Ok(splitter.parts)
+    let mut parts = Vec::new();
+    Splitter::new(&mut parts, budget, limits).message(whole, Frame { parent: None, depth: 0, encoded: 0 })?;
+    Ok(parts)
 }
 
 /// In what a message, or a decoded attached one, stands.
 #[derive(Clone, Copy)]
-struct Frame {
-    parent: Option<u32>,
-    depth: usize,
-    encoded: usize,
+pub(super) struct Frame {
+    pub(super) parent: Option<u32>,
+    pub(super) depth: usize,
+    pub(super) encoded: usize,
 }
 
 /// A multipart or an attached message that is open.
@@ -66,10 +66,12 @@ struct HeaderScan<'a> {
     cut: bool,
 }
 
-struct Splitter<'a> {
+pub(super) struct Splitter<'a> {
     budget: &'a Budget,
     limits: &'a MessageLimits,
-    parts: Vec<Part>,
+    parts: &'a mut Vec<Part>,
+    /// Of them, those that count against the cap: files of archives have one of their own.
+    count: usize,
 }
 
 struct Leaf {
@@ -79,8 +81,15 @@ struct Leaf {
     is_message: bool,
 }
 
-impl Splitter<'_> {
-    fn message(&mut self, bytes: &Bytes, frame: Frame) -> Result<(), MessageFault> {
+impl<'a> Splitter<'a> {
+    /// Appends to `parts`, which may hold some already.
+    pub(super) fn new(parts: &'a mut Vec<Part>, budget: &'a Budget, limits: &'a MessageLimits) -> Self {
+        let count = parts.iter().filter(|part| !part.is_entry()).count();
+        Self { budget, limits, parts, count }
+    }
+
+    /// Takes a message apart.
+    pub(super) fn message(&mut self, bytes: &Bytes, frame: Frame) -> Result<(), MessageFault> {
         let mut stack: Vec<Level> = Vec::new();
         let (mut leaf, mut at) = self.open(bytes, 0, &mut stack, frame)?;
         while let Some(delimiter) = find_delimiter(bytes, at, &stack) {
@@ -113,7 +122,7 @@ impl Splitter<'_> {
     ) -> Result<(Option<Leaf>, usize), MessageFault> {
         let mut at = at;
         loop {
-            if self.parts.len() >= self.limits.mime_parts {
+            if self.count >= self.limits.mime_parts {
                 return Err(MessageFault::TooManyParts(self.limits.mime_parts));
             }
             if frame.depth + stack.len() >= self.limits.mime_depth {
@@ -150,6 +159,7 @@ impl Splitter<'_> {
         // The cap on parts is far below.
         let index = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
         self.parts.push(Part::new(parent, declared, self.budget));
+        self.count += 1;
         index
     }
 

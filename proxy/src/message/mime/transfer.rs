@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr_iter};
 
-use crate::message::StoreError;
+use crate::message::{StoreError, decode::decode_uuencoded_lines};
 
 /// Decoded bytes given on at once, roughly.
 const BLOCK: usize = 16 * 1024;
@@ -87,7 +87,7 @@ const BASE64: [u8; 256] = {
 };
 
 /// Skips what is not in the alphabet; padding ends a group, and another may follow.
-fn base64(encoded: &[u8], sink: Sink<'_>) -> Result<(), StoreError> {
+pub(in crate::message) fn base64(encoded: &[u8], sink: Sink<'_>) -> Result<(), StoreError> {
     let mut out = Vec::with_capacity(BLOCK + 4);
     let (mut group, mut count) = (0u32, 0u8);
     let mut rest = encoded;
@@ -201,23 +201,9 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// The lines between "begin" and "end"; each tells its length in its first byte.
 fn uuencode(encoded: &[u8], sink: Sink<'_>) -> Result<(), StoreError> {
-    let mut out = Vec::with_capacity(BLOCK + 64);
-    let data = lines(encoded).skip_while(|line| !line.starts_with(b"begin ")).skip(1);
-    for line in data.take_while(|line| !line.starts_with(b"end")) {
-        let value = |byte: u8| byte.wrapping_sub(b' ') & 0x3f;
-        let Some((&length, characters)) = line.trim_ascii_end().split_first() else { continue };
-        let before = out.len();
-        for group in characters.chunks(4) {
-            let word = (0..4).fold(0u32, |word, n| word << 6 | u32::from(value(*group.get(n).unwrap_or(&b' '))));
-            out.extend_from_slice(&word.to_be_bytes()[1..]);
-        }
-        out.truncate(before + usize::from(value(length)));
-        if out.len() >= BLOCK {
-            sink(&out)?;
-            out.clear();
-        }
-    }
-    sink(&out)
+    let begin = lines(encoded).take_while(|line| !line.starts_with(b"begin ")).map(<[u8]>::len).sum::<usize>();
+    let opening = lines(&encoded[begin..]).next().map_or(0, <[u8]>::len);
+    decode_uuencoded_lines(&encoded[begin + opening..], sink).map(|_| ())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::message::MessageLimits;
+use crate::message::{DecodingLimits, MessageLimits};
 
 const LITERAL: PatternOptions = PatternOptions { regex: false, case_insensitive: false, whole_word: false };
 const FOLDED: PatternOptions = PatternOptions { case_insensitive: true, ..LITERAL };
@@ -92,7 +92,13 @@ fn message() -> Message {
         "--b\r\nContent-Transfer-Encoding: base64\r\n\r\nYSBzZWNyZXQ=\r\n",
         "--b\r\nContent-Type: text/html\r\n\r\n<p title=secret>s<b>ecr</b>et</p>\r\n--b--\r\n",
     );
-    let limits = MessageLimits { header_size: 65536, header_fields: 100, mime_parts: 100, mime_depth: 10 };
+    let limits = MessageLimits {
+        header_size: 65536,
+        header_fields: 100,
+        mime_parts: 100,
+        mime_depth: 10,
+        decoding: DecodingLimits::DEFAULT,
+    };
     Message::from_bytes(Bytes::from_static(message.as_bytes()), limits).unwrap()
 }
 
@@ -113,7 +119,13 @@ fn scopes_and_limit() {
 
 #[test]
 fn digests() {
-    let limits = MessageLimits { header_size: 65536, header_fields: 100, mime_parts: 100, mime_depth: 10 };
+    let limits = MessageLimits {
+        header_size: 65536,
+        header_fields: 100,
+        mime_parts: 100,
+        mime_depth: 10,
+        decoding: DecodingLimits::DEFAULT,
+    };
     let message = Message::from_bytes(Bytes::from_static(b"\r\nabc"), limits).unwrap();
     let hex = |algorithm| -> String {
         digest(&message, algorithm).unwrap().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -3,14 +3,20 @@
 mod receiving;
 mod editing;
 mod attacks;
+mod attachments;
 mod corpora;
 
 use bytes::Bytes;
 
 use super::*;
 
-pub(super) const LIMITS: MessageLimits =
-    MessageLimits { header_size: 256 * 1024, header_fields: 1000, mime_parts: 1000, mime_depth: 100 };
+pub(super) const LIMITS: MessageLimits = MessageLimits {
+    header_size: 256 * 1024,
+    header_fields: 1000,
+    mime_parts: 1000,
+    mime_depth: 100,
+    decoding: DecodingLimits::DEFAULT,
+};
 
 pub(super) fn message(bytes: impl Into<Bytes>) -> Message {
     Message::from_bytes(bytes.into(), LIMITS).unwrap()

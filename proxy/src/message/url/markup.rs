@@ -55,6 +55,10 @@ fn in_tag(tag: &Tag<'_>, found: &mut Found) {
             value.split([',', ' ', '\t', '\r', '\n']).for_each(|candidate| in_value(candidate, found));
         } else if is("style") {
             in_style(&value, found);
+        } else if is("target") && tag.is("relationship") {
+            // Of an office document: a link, or a template or picture that is loaded when it is opened. Those within the
+            // document are paths without a scheme.
+            plain::find_urls(&value, found);
         } else if is("content") && tag.is("meta") {
             in_refresh(&value, found);
         }

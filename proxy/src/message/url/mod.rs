@@ -104,7 +104,7 @@ pub(super) fn of_parts(mime: &Mime, budget: &Budget) -> Result<UrlList, StoreErr
     let mut found = Found::new(UrlSource::Text, None);
     for (index, part) in mime.indexed() {
         found.part = Some(index);
-        if let Some(text) = part.text()?.filter(|_| part.is_html()) {
+        if let Some(text) = part.text()?.filter(|_| part.is_html() || part.is_xml()) {
             found.source = UrlSource::Html;
             markup::find(text.as_str(), &mut found);
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::message::{Message, MessageLimits};
+use crate::message::{DecodingLimits, Message, MessageLimits};
 
 fn in_text(text: &str) -> Vec<String> {
     let mut found = Found::new(UrlSource::Text, None);
@@ -104,7 +104,13 @@ fn messages() {
         "--b\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\n",
         "PGEgaHJlZj0iaHR0cDovL2h0bWwuZXhhbXBsZSI+d3d3Lmh0bWwuZXhhbXBsZTwvYT4=\r\n--b--\r\n",
     );
-    let limits = MessageLimits { header_size: 65536, header_fields: 100, mime_parts: 100, mime_depth: 10 };
+    let limits = MessageLimits {
+        header_size: 65536,
+        header_fields: 100,
+        mime_parts: 100,
+        mime_depth: 10,
+        decoding: DecodingLimits::DEFAULT,
+    };
     let message = Message::from_bytes(Bytes::from_static(message.as_bytes()), limits).unwrap();
     let urls = message.urls().unwrap();
     let found: Vec<_> = urls.iter().map(|url| (url.text.as_str(), url.source, url.part)).collect();

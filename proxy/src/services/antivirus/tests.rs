@@ -8,14 +8,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::message::MessageLimits;
+use crate::message::{DecodingLimits, MessageLimits};
 
 fn client(address: ClamdAddress) -> Clamd {
     Clamd::new(&config::Antivirus { clamd: address, max_scan: 20 << 20, timeout: Duration::from_secs(20) })
 }
 
 fn message(body: &str) -> Message {
-    let limits = MessageLimits { header_size: 1 << 20, header_fields: 100, mime_parts: 100, mime_depth: 10 };
+    let limits = MessageLimits {
+        header_size: 1 << 20,
+        header_fields: 100,
+        mime_parts: 100,
+        mime_depth: 10,
+        decoding: DecodingLimits::DEFAULT,
+    };
     Message::from_bytes(Bytes::from(format!("Subject: test\r\n\r\n{body}\r\n")), limits).unwrap()
 }
 

@@ -325,6 +325,7 @@ mod tests {
                 header_fields: 100,
                 mime_parts: 9,
                 mime_depth: 9,
+                decoding: crate::message::DecodingLimits::DEFAULT,
             };
             let message = crate::message::Message::from_bytes(text.to_owned().into(), limits).unwrap();
             authors(message.headers())

@@ -9,12 +9,17 @@ use serde_json::Value;
 
 use super::*;
 use crate::config;
-use crate::message::MessageLimits;
+use crate::message::{DecodingLimits, MessageLimits};
 
 mod rules;
 
-const LIMITS: MessageLimits =
-    MessageLimits { header_size: 1 << 20, header_fields: 1000, mime_parts: 100, mime_depth: 20 };
+const LIMITS: MessageLimits = MessageLimits {
+    header_size: 1 << 20,
+    header_fields: 1000,
+    mime_parts: 100,
+    mime_depth: 20,
+    decoding: DecodingLimits::DEFAULT,
+};
 
 fn say(text: &str) {
     eprintln!("{text}");

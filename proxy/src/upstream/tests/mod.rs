@@ -23,7 +23,7 @@ use mailweir_testkit::script::ScriptedServer;
 
 use super::*;
 use crate::config::{self, ClientTls, Dnssec, UpstreamHost, Upstreams};
-use crate::message::{Message, MessageLimits};
+use crate::message::{DecodingLimits, Message, MessageLimits};
 use crate::services::dns::Dns;
 
 /// A connection up to the point where it takes mail, with PIPELINING.
@@ -96,7 +96,13 @@ fn recipients(names: &[&str]) -> Vec<Recipient> {
 }
 
 fn message(text: impl Into<Bytes>) -> Message {
-    let limits = MessageLimits { header_size: 1 << 20, header_fields: 1000, mime_parts: 100, mime_depth: 10 };
+    let limits = MessageLimits {
+        header_size: 1 << 20,
+        header_fields: 1000,
+        mime_parts: 100,
+        mime_depth: 10,
+        decoding: DecodingLimits::DEFAULT,
+    };
     Message::from_bytes(text.into(), limits).unwrap()
 }
 

@@ -1,0 +1,141 @@
+//! What attachments hold: found, named, and bounded.
+
+use base64::Engine as _;
+
+use super::*;
+use crate::config::Excess;
+use crate::message::decode::tests::{Entry, gzip, tar, uuencoded, zip};
+
+const URL: &[u8] = b"see http://evil.example/ there";
+
+fn attached(name: &str, content: &[u8]) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(content);
+    let lines: Vec<&str> = encoded.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\nContent-Type: \
+         application/octet-stream; name=\"{name}\"\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n--b--\r\n",
+        lines.join("\r\n")
+    )
+}
+
+fn hosts(message: &Message) -> Vec<String> {
+    message.urls().unwrap().iter().map(|url| url.host.clone()).collect()
+}
+
+fn document(text: &str, relations: &str) -> Vec<u8> {
+    zip(&[
+        Entry::deflated("[Content_Types].xml", b"<Types xmlns='http://schemas.openxmlformats.org/x'/>"),
+        Entry::deflated("word/document.xml", text.as_bytes()),
+        Entry::deflated("word/_rels/document.xml.rels", relations.as_bytes()),
+    ])
+}
+
+#[test]
+fn urls_in_what_is_unpacked() {
+    let in_zip = zip(&[Entry::deflated("a.txt", URL)]);
+    let no_name = zip(&[Entry::deflated("no suffix", URL)]);
+    let mail = [b"Content-Transfer-Encoding: quoted-printable\r\n\r\n", URL].concat();
+    for (name, content) in [
+        ("a.zip", in_zip.clone()),
+        ("a.ZIP", [b"MZ something before it", &in_zip[..]].concat()),
+        ("a.zip", no_name),
+        ("a.txt.gz", gzip(None, URL)),
+        ("a.tar", tar(&[("a.txt", URL)])),
+        ("a.tgz", gzip(None, &tar(&[("a.txt", URL)]))),
+        ("a.zip", zip(&[Entry::stored("b.zip", &in_zip)])),
+        ("a.zip", zip(&[Entry::deflated("b.tar.gz", &gzip(None, &tar(&[("c.zip", &in_zip)])))])),
+        ("a.zip", zip(&[Entry::deflated("mail.eml", &mail)])),
+        ("a.zip", zip(&[Entry::deflated("mail.eml", attached("b.zip", &in_zip).as_bytes())])),
+        ("a.bin", in_zip.clone()),
+        ("a.txt", uuencoded("b.zip", &in_zip).into_bytes()),
+    ] {
+        assert!(hosts(&message(attached(name, &content))).contains(&"evil.example".to_owned()), "{name}");
+    }
+    let text = format!("hello\r\n\r\n{}", uuencoded("archive", &in_zip));
+    assert_eq!(hosts(&message(format!("Subject: a\r\n\r\n{text}"))), ["evil.example"]);
+}
+
+#[test]
+fn text_of_office_documents() {
+    let text = "<?xml version='1.0'?><w:document xmlns:w='http://schemas.openxmlformats.org/w'><w:p><w:r><w:t>confi</w:t>\
+                </w:r><w:r><w:t>dential &amp; more</w:t></w:r></w:p><w:p><w:t>next</w:t></w:p></w:document>";
+    let link = "<Relationships><Relationship Id='1' Target='https://evil.example/x' TargetMode='External'/>\
+                <Relationship Target='media/image1.png'/></Relationships>";
+    let message = message(attached("a.docx", &document(text, link)));
+    let texts: Vec<String> = message.text_units().unwrap().iter().map(|unit| unit.text.as_str().to_owned()).collect();
+    assert!(texts.contains(&"confidential & more\nnext".to_owned()), "{texts:?}");
+    assert_eq!(hosts(&message), ["evil.example"]);
+}
+
+#[test]
+fn where_parts_come_from() {
+    let inner = zip(&[Entry::stored("dir/a.txt", b"one"), Entry { flags: 1, ..Entry::stored("b.exe", b"two") }]);
+    let message = message(attached("outer.tar.gz", &gzip(None, &tar(&[("inner.zip", &inner)]))));
+    let mime = message.mime().unwrap();
+    let shown =
+        |part: &Part| (part.parent(), part.name().map(str::to_owned), part.content_type().to_owned(), part.size());
+    let parts: Vec<_> = mime.parts().iter().skip(3).map(shown).collect();
+    let expected = [
+        (2, "outer.tar", "application/x-tar", 2048),
+        (3, "inner.zip", "application/zip", inner.len() as u64),
+        (4, "dir/a.txt", "text/plain", 3),
+        (4, "b.exe", "application/x-encrypted", 3),
+    ];
+    let expected =
+        expected.map(|(parent, name, kind, size)| (Some(parent), Some(name.to_owned()), kind.to_owned(), size));
+    assert_eq!(parts, expected);
+    assert!(mime.parts()[3..].iter().all(|part| part.origin() == Origin::Unpacked));
+    assert_eq!(mime.marks(), [Mark::Encrypted]);
+}
+
+fn limited(decoding: DecodingLimits, message: String) -> Result<Arc<Mime>, MessageFault> {
+    Message::from_bytes(message.into(), MessageLimits { decoding, ..LIMITS })?.mime()
+}
+
+#[test]
+fn bombs_are_refused_or_tagged() {
+    let mut nested = zip(&[Entry::stored("a.txt", URL)]);
+    for _ in 0..20 {
+        nested = zip(&[Entry::deflated("again.zip", &nested)]);
+    }
+    let zeros = gzip(None, &vec![0; 1 << 20]).repeat(200);
+    // As 42.zip is made: sixteen of them in each, and in the end a large file.
+    let mut sixteen = zip(&[Entry::deflated("0.dll", &vec![0; 4 << 20])]);
+    for _ in 0..3 {
+        let copies: Vec<_> = (0..16).map(|_| Entry::deflated("lib.zip", &sixteen)).collect();
+        sixteen = zip(&copies);
+    }
+    for (name, content) in [("deep.zip", nested), ("zeros.gz", zeros), ("42.zip", sixteen)] {
+        let bomb = attached(name, &content);
+        let fault = limited(DecodingLimits::DEFAULT, bomb.clone()).unwrap_err();
+        assert!(matches!(fault, MessageFault::Decoding(_)), "{name}: {fault}");
+        let reply = fault.reply().to_string();
+        assert!(
+            reply.starts_with("554 5.7.1 Message refused: an attachment cannot be unpacked within limits"),
+            "{reply}"
+        );
+        let tagged = limited(DecodingLimits { excess: Excess::Tag, ..DecodingLimits::DEFAULT }, bomb).unwrap();
+        assert_eq!(tagged.marks(), [Mark::Excess], "{name}");
+        assert!(tagged.unpacked() <= DecodingLimits::DEFAULT.size);
+    }
+}
+
+#[test]
+fn what_is_unpacked_is_counted_and_given_back() {
+    let budget = Budget::new(1 << 20, 1 << 30, &std::env::temp_dir());
+    let content: Vec<u8> = (0..2_000_000u32).flat_map(|n| n.to_string().into_bytes()).take(8 << 20).collect();
+    let bytes = attached("a.gz", &gzip(None, &content));
+    let mut incoming = Incoming::new(&budget, Framing::Plain, LIMITS);
+    runtime().block_on(incoming.push(bytes.into())).unwrap();
+    let message = incoming.finish().unwrap();
+    let mime = message.mime().unwrap();
+    assert_eq!(mime.parts()[3].body().unwrap(), content);
+    assert!(budget.in_memory() <= 1 << 20 && budget.spilled() > 8 << 20);
+    drop((message, mime));
+    assert_eq!((budget.in_memory(), budget.spilled()), (0, 0));
+    let none = Budget::new(1 << 20, 1 << 20, &std::env::temp_dir());
+    let mut incoming = Incoming::new(&none, Framing::Plain, LIMITS);
+    runtime().block_on(incoming.push(attached("a.gz", &gzip(None, &vec![0; 8 << 20])).into())).unwrap();
+    let fault = incoming.finish().unwrap().mime().unwrap_err();
+    assert!(matches!(fault, MessageFault::Store(StoreError::Full)));
+}
