@@ -14,8 +14,8 @@ use super::Envelope;
 /// Tarpits of one transaction add up to this at most.
 const MAX_TARPIT: Duration = Duration::from_secs(30);
 
-/// The tag of a message of which something could not be unpacked.
-const UNDECODED: &str = "mailweir-undecoded";
+/// The tag of a message that can be read in several ways, or of which something could not be unpacked.
+const CONTENT: &str = "mailweir-content";
 
 /// Tags that a transaction keeps; a filter that sets some for each recipient would hold memory without bound.
 const MAX_TAGS: usize = 256;
@@ -115,10 +115,10 @@ pub(super) enum Step {
 }
 
 impl Tally {
-    /// Tags a message of which something could not be unpacked, once a filter has had it looked into.
-    pub(super) fn note_undecoded(&mut self, message: &Message) {
+    /// Tags a message for what was odd about its content, once a filter has had it looked into.
+    pub(super) fn note_content(&mut self, message: &Message) {
         for mark in message.marks() {
-            let tag = Tag { name: UNDECODED.to_owned(), value: mark.as_str().to_owned() };
+            let tag = Tag { name: CONTENT.to_owned(), value: mark.as_str().to_owned() };
             if !self.tags.contains(&tag) {
                 self.tags.push(tag);
             }

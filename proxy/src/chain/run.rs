@@ -131,7 +131,7 @@ impl Run {
             if let Step::Stop(stop) = self.end_of_one(index, &mut conclusion, scan.as_ref()).await {
                 refusal = Some(stop);
             }
-            self.tally.note_undecoded(&conclusion.message);
+            self.tally.note_content(&conclusion.message);
             self.complete(index);
         }
         conclusion.disposition = if let Some(refusal) = refusal {

@@ -116,6 +116,9 @@ pub enum MessageFault {
     /// The sender's fault: MIME parts nested deeper than the cap.
     #[error("MIME parts nested deeper than {0}")]
     TooDeep(usize),
+    /// The sender's fault: it can be read in more ways than are tried.
+    #[error("MIME parts that can be read in more than {0} ways")]
+    TooAmbiguous(usize),
     /// The sender's fault: its attachments unpack to more than the caps allow; the text says which.
     #[error("an attachment cannot be unpacked within limits: {0}")]
     Decoding(String),

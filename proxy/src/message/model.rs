@@ -227,17 +227,17 @@ impl Message {
     }
 
     /// What could not be read or unpacked of it, as far as somebody has had it looked into.
-    pub fn marks(&self) -> &[Mark] {
-        match (&self.inner.origin, self.inner.mime.get()) {
+    pub fn marks(&self) -> Vec<Mark> {
+        match (&self.inner.origin, self.inner.derived().mime.get()) {
             (Some(origin), _) => origin.marks(),
-            (None, Some(Ok(mime))) => mime.marks(),
-            (None, _) => &[],
+            (None, Some(Ok(mime))) => mime.marks().to_vec(),
+            (None, _) => Vec::new(),
         }
     }
 
     /// Bytes that work on its parts goes through, as far as that is known.
     pub fn weight(&self) -> u64 {
-        let unpacked = match (&self.inner.origin, self.inner.mime.get()) {
+        let unpacked = match (&self.inner.origin, self.inner.derived().mime.get()) {
             (Some(origin), _) => return origin.weight().max(self.size()),
             (None, Some(Ok(mime))) => mime.unpacked(),
             (None, _) => 0,

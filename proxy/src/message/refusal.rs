@@ -11,7 +11,7 @@ impl MessageFault {
             Self::HeaderTooLarge(_) | Self::TooManyFields(_) => {
                 Reply::new(552, "5.3.4", &format!("Message refused: {self}"))
             }
-            Self::TooManyParameters(_) | Self::TooManyParts(_) | Self::TooDeep(_) => {
+            Self::TooManyParameters(_) | Self::TooManyParts(_) | Self::TooDeep(_) | Self::TooAmbiguous(_) => {
                 Reply::new(554, "5.6.0", &format!("Message refused: {self}"))
             }
             Self::Decoding(_) => Reply::new(554, "5.7.1", &format!("Message refused: {self}")),

@@ -7,7 +7,7 @@ use super::{
     Mark, Origin, Part,
     fields::{Declared, TextKind},
     kinds,
-    split::{Frame, Splitter},
+    split::{self, Frame},
     transfer::{self, Encoding},
 };
 use crate::{
@@ -68,7 +68,9 @@ pub(super) fn derive(
             if entry.state != State::Whole {
                 derived.mark(Mark::of(entry.state));
             }
-            append(parts, index, entry, is_package, budget, limits)?;
+            if append(parts, index, entry, is_package, budget, limits)? {
+                derived.mark(Mark::Ambiguous);
+            }
         }
         match outcome {
             Ok(()) => {}
@@ -114,7 +116,7 @@ fn wrapping(part: &Part) -> Result<Option<Wrapping>, MessageFault> {
 
 /// The first bytes of a part, decoded.
 fn head(encoding: Encoding, encoded: &Bytes) -> Result<Bytes, MessageFault> {
-    if encoding == Encoding::Identity {
+    if encoding.is_plain() {
         return Ok(encoded.slice(..encoded.len().min(HEAD)));
     }
     let mut decoded = Vec::new();
@@ -127,7 +129,7 @@ fn head(encoding: Encoding, encoded: &Bytes) -> Result<Bytes, MessageFault> {
     Ok(decoded.into())
 }
 
-/// Makes a part of what was found; an attached message is taken apart.
+/// Makes a part of what was found; an attached message is taken apart. Whether that can be done in several ways.
 fn append(
     parts: &mut Vec<Part>,
     parent: usize,
@@ -135,7 +137,7 @@ fn append(
     is_package: bool,
     budget: &Budget,
     limits: &MessageLimits,
-) -> Result<(), MessageFault> {
+) -> Result<bool, MessageFault> {
     let depth = parts[parent].depth + 1;
     let Found { name, media_type, bytes, state } = found;
     let content_type = media_type.unwrap_or_else(|| {
@@ -165,14 +167,14 @@ fn append(
     let index = u32::try_from(parts.len()).unwrap_or(u32::MAX);
     parts.push(part);
     if !is_message {
-        return Ok(());
+        return Ok(false);
     }
     let frame = Frame { parent: Some(index), depth: 1, encoded: 0 };
     let begin = parts.len();
-    Splitter::new(parts, budget, limits).message(&bytes, frame)?;
+    let is_ambiguous = split::split(&bytes, frame, parts, budget, limits)?;
     for part in &mut parts[begin..] {
         part.depth = depth;
         part.origin = Origin::Unpacked;
     }
-    Ok(())
+    Ok(is_ambiguous)
 }

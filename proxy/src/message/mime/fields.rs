@@ -2,7 +2,7 @@
 
 use mail_parser::{ContentType, HeaderValue, parsers::MessageStream};
 
-use super::{Disposition, kinds::text_kind, transfer::Encoding};
+use super::{Disposition, kinds::text_kind, readings, transfer::Encoding};
 use crate::message::{MessageFault, header::with_newline};
 
 /// More parameters than this in one field are an attack. (mail-parser compares each continuation with all others.)
@@ -10,34 +10,29 @@ const PARAMETERS: usize = 256;
 
 /// The fields of a header section that matter here, without their names. There should be one of each; of several, some
 /// clients take the first and some the last.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Fields<'a> {
     content_type: Option<&'a [u8]>,
     last_content_type: Option<&'a [u8]>,
-    encoding: Encoding,
-    has_encoding: bool,
+    /// Each once, in order.
+    encodings: Vec<Encoding>,
     disposition: Option<&'a [u8]>,
 }
 
 impl<'a> Fields<'a> {
-    /// Takes a field, if it matters; `false` for one that there was before.
-    pub(super) fn add(&mut self, name: &[u8], value: &'a [u8]) -> bool {
+    /// Takes a field, if it matters.
+    pub(super) fn add(&mut self, name: &[u8], value: &'a [u8]) {
         if name.eq_ignore_ascii_case(b"content-type") {
             let is_first = self.content_type.is_none();
             *(if is_first { &mut self.content_type } else { &mut self.last_content_type }) = Some(value);
-            return is_first;
-        }
-        if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
-            // What is encoded by one of them is decoded. As it stands it is looked at too, being stray.
-            if self.encoding == Encoding::Identity {
-                self.encoding = Encoding::named(value);
+        } else if name.eq_ignore_ascii_case(b"content-transfer-encoding") {
+            let encoding = Encoding::named(value);
+            if !self.encodings.contains(&encoding) {
+                self.encodings.push(encoding);
             }
-            return !std::mem::replace(&mut self.has_encoding, true);
-        }
-        if name.eq_ignore_ascii_case(b"content-disposition") {
+        } else if name.eq_ignore_ascii_case(b"content-disposition") {
             self.disposition.get_or_insert(value);
         }
-        true
     }
 }
 
@@ -54,12 +49,12 @@ pub(super) enum TextKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Node {
     Leaf,
-    /// With its boundary, if it is declared.
-    Multipart(Option<Vec<u8>>),
+    /// With its boundary, if it declares one; of several, the first is what most clients take.
+    Multipart(Vec<Vec<u8>>),
     Message,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Declared {
     pub(super) content_type: String,
     pub(super) charset: Option<String>,
@@ -70,6 +65,14 @@ pub(super) struct Declared {
 }
 
 impl Declared {
+    /// What holds without a header section (RFC 2045 section 5.2).
+    pub(super) fn text() -> Self {
+        Self {
+            disposition: Disposition::Inline,
+            ..Self::attachment("text/plain".to_owned(), None, Some(TextKind::Plain))
+        }
+    }
+
     /// What there is to say of a file that no header section describes.
     pub(super) fn attachment(content_type: String, name: Option<String>, text: Option<TextKind>) -> Self {
         Self {
@@ -83,10 +86,34 @@ impl Declared {
     }
 }
 
-/// Reads the fields. `in_digest`: the default is message/rfc822 (RFC 2046 section 5.1.5).
-pub(super) fn declare(fields: &Fields<'_>, in_digest: bool) -> Result<(Declared, Node), MessageFault> {
-    let content_type = parse(fields.content_type)?;
-    let disposition = parse(fields.disposition)?;
+/// Reads the fields; never empty, and what most clients take is the first. `in_digest`: the default is message/rfc822
+/// (RFC 2046 section 5.1.5).
+pub(super) fn declare(fields: &Fields<'_>, in_digest: bool) -> Result<Vec<(Declared, Node)>, MessageFault> {
+    // What is encoded by one of them is decoded by most.
+    let mut encodings = fields.encodings.clone();
+    encodings.sort_by_key(|encoding| *encoding == Encoding::Identity);
+    if encodings.is_empty() {
+        encodings.push(Encoding::Identity);
+    }
+    let types = [fields.content_type, fields.last_content_type];
+    let types = &types[..if fields.last_content_type.is_some() { 2 } else { 1 }];
+    let mut readings = Vec::with_capacity(1);
+    for content_type in types {
+        let (declared, node) = declare_one(*content_type, fields.disposition, in_digest)?;
+        for &encoding in &encodings {
+            readings.push((Declared { encoding, ..declared.clone() }, node.clone()));
+        }
+    }
+    Ok(readings)
+}
+
+fn declare_one(
+    field: Option<&[u8]>,
+    disposition: Option<&[u8]>,
+    in_digest: bool,
+) -> Result<(Declared, Node), MessageFault> {
+    let content_type = parse(field)?;
+    let disposition = parse(disposition)?;
     let parameter = |field: &Option<ContentType<'static>>, name: &str| {
         field.as_ref().and_then(|field| field.attribute(name)).map(|value| value.trim().to_owned())
     };
@@ -101,24 +128,15 @@ pub(super) fn declare(fields: &Fields<'_>, in_digest: bool) -> Result<(Declared,
     let name = parameter(&disposition, "filename")
         .or_else(|| parameter(&content_type, "name"))
         .filter(|name| !name.is_empty());
-    let mut node = node(&media_type, parameter(&content_type, "boundary"));
-    let mut text = text_kind(&media_type, name.as_deref());
-    if let Some(last) = parse(fields.last_content_type)? {
-        let last_type =
-            format!("{}/{}", last.c_type, last.c_subtype.as_deref().unwrap_or_default()).to_ascii_lowercase();
-        text = text.or_else(|| text_kind(&last_type, name.as_deref()));
-        if node == Node::Leaf {
-            node = self::node(&last_type, parameter(&Some(last), "boundary"));
-        }
-    }
+    let node = node(&media_type, parameter(&content_type, "boundary"), field.unwrap_or_default());
     let is_attachment = disposition.as_ref().is_some_and(|field| !field.c_type.trim().eq_ignore_ascii_case("inline"));
     let declared = Declared {
-        text,
+        text: text_kind(&media_type, name.as_deref()),
         content_type: media_type,
         charset: parameter(&content_type, "charset").filter(|charset| !charset.is_empty()),
         name,
         disposition: if is_attachment { Disposition::Attachment } else { Disposition::Inline },
-        encoding: fields.encoding,
+        encoding: Encoding::Identity,
     };
     Ok((declared, node))
 }
@@ -135,13 +153,22 @@ fn parse(value: Option<&[u8]>) -> Result<Option<ContentType<'static>>, MessageFa
     }
 }
 
-fn node(media_type: &str, boundary: Option<String>) -> Node {
+fn node(media_type: &str, boundary: Option<String>, field: &[u8]) -> Node {
     if media_type.starts_with("multipart/") {
         let boundary = boundary.map(|boundary| boundary.trim_end().as_bytes().to_vec());
-        return Node::Multipart(boundary.filter(|boundary| !boundary.is_empty()));
+        let mut boundaries: Vec<Vec<u8>> = boundary.filter(|boundary| !boundary.is_empty()).into_iter().collect();
+        for other in readings::boundaries(field) {
+            if !boundaries.contains(&other) {
+                boundaries.push(other);
+            }
+        }
+        return Node::Multipart(boundaries);
     }
     match media_type {
-        "message/rfc822" | "message/global" | "message/news" => Node::Message,
+        // A fragment has the beginning of a message in it, and of a body elsewhere there is a header section.
+        "message/rfc822" | "message/global" | "message/news" | "message/partial" | "message/external-body" => {
+            Node::Message
+        }
         _ => Node::Leaf,
     }
 }
@@ -156,7 +183,7 @@ mod tests {
             disposition: Some(disposition.as_bytes()).filter(|value| !value.is_empty()),
             ..Fields::default()
         };
-        declare(&fields, false).unwrap()
+        declare(&fields, false).unwrap().remove(0)
     }
 
     #[test]
@@ -171,7 +198,7 @@ mod tests {
         assert_eq!(file.name.as_deref(), Some("na\u{ef}ve.json"));
         assert_eq!((file.disposition, file.text), (Disposition::Attachment, Some(TextKind::Plain)));
         let (_, node) = declared("multipart/mixed;\r\n boundary=\"a b;c \"", "");
-        assert_eq!(node, Node::Multipart(Some(b"a b;c".to_vec())));
+        assert_eq!(node, Node::Multipart(vec![b"a b;c".to_vec(), b"\"a b".to_vec()]));
         assert_eq!(declared("garbage", "").0.content_type, "text/plain");
         assert_eq!(declared("image/png; name=a.html", "").0.text, None);
     }

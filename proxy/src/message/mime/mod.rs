@@ -5,11 +5,13 @@
 //! wherever its bytes stand, even in the middle of a line or as the beginning of a longer boundary, gives up on base64
 //! at the first stray byte, and reads to the end of the message again for each boundary that is missing: an attacker
 //! could hide text from it, and keep it busy.) Where clients are known to differ, text is rather shown twice than not
-//! at all: see [`Part::stray`].
+//! at all: see [`Origin::Reading`] and [`Part::strays`].
 //!
 //! Parts share the message's bytes. Transfer encodings and charsets are decoded when somebody asks, and once.
 
 mod split;
+mod delimiter;
+mod readings;
 mod fields;
 mod kinds;
 mod transfer;
@@ -22,7 +24,7 @@ use bytes::Bytes;
 
 use self::{
     fields::{Declared, TextKind},
-    transfer::Encoding,
+    split::Frame,
 };
 use super::{
     MessageFault, MessageLimits, StoreError,
@@ -50,6 +52,8 @@ pub enum Disposition {
 pub enum Origin {
     /// It stands in the message.
     Message,
+    /// It is what some clients make of a part before it, of which others make something else.
+    Reading,
     /// It was unpacked from the part that is its parent.
     Unpacked,
 }
@@ -63,6 +67,8 @@ pub enum Mark {
     Encrypted,
     /// A file is packed in a way that is not known here.
     Unsupported,
+    /// Clients differ on what the parts are; each reading is given.
+    Ambiguous,
     /// The caps on decoding were reached, and the configuration lets the message go on.
     Excess,
 }
@@ -82,6 +88,7 @@ impl Mark {
             Self::Damaged => "damaged",
             Self::Encrypted => "encrypted",
             Self::Unsupported => "unsupported",
+            Self::Ambiguous => "ambiguous",
             Self::Excess => "excess",
         }
     }
@@ -106,7 +113,7 @@ pub struct Part {
     declared: Declared,
     /// None of a multipart whose parts follow.
     encoded: Option<Bytes>,
-    stray: Option<Bytes>,
+    strays: Vec<Bytes>,
     origin: Origin,
     /// Archives around it.
     depth: usize,
@@ -147,7 +154,7 @@ impl Part {
             parent,
             declared,
             encoded: None,
-            stray: None,
+            strays: Vec::new(),
             origin: Origin::Message,
             depth: 0,
             state: None,
@@ -224,7 +231,7 @@ impl Part {
     pub fn body(&self) -> Result<Bytes, StoreError> {
         let decode = || {
             let Some(encoded) = &self.encoded else { return Ok(Bytes::new()) };
-            if self.declared.encoding == Encoding::Identity {
+            if self.declared.encoding.is_plain() {
                 return Ok(encoded.clone());
             }
             let mut decoded = Accumulator::with_capacity(&self.budget, self.size());
@@ -254,18 +261,20 @@ impl Part {
         self.visible.get_or_init(|| show(text.as_str(), &self.budget)).clone().map(Some)
     }
 
-    /// What some clients show in place of the part: everything from the first line in its header section on which
-    /// clients differ. That is a line that is no field (the beginning of the body to some, skipped by others), or a
-    /// second field of a kind of which there should be one.
-    pub fn stray(&self) -> Option<Text> {
-        self.stray.as_ref().map(|bytes| Text::lossy(bytes.clone()))
+    /// What some clients show beside the part or in its place: everything from the first line in its header section that
+    /// is no field; and the text before the first part of a multipart, and after its last.
+    pub fn strays(&self) -> impl Iterator<Item = Text> {
+        self.strays.iter().map(|bytes| Text::lossy(bytes.clone()))
     }
 }
 
 /// Finds the parts of a whole message.
 pub(super) fn parse(whole: &Bytes, budget: &Budget, limits: &MessageLimits) -> Result<Mime, MessageFault> {
-    let mut parts = split::split(whole, budget, limits)?;
+    let mut parts = Vec::new();
+    let frame = Frame { parent: None, depth: 0, encoded: 0 };
+    let is_ambiguous = split::split(whole, frame, &mut parts, budget, limits)?;
     let derived = derive::derive(&mut parts, whole.len() as u64, budget, limits)?;
-    let derive::Derived { marks, permit, size } = derived;
+    let derive::Derived { mut marks, permit, size } = derived;
+    marks.extend(is_ambiguous.then_some(Mark::Ambiguous));
     Ok(Mime { parts, marks, unpacked: size, _permit: permit, urls: OnceLock::new() })
 }

@@ -3,27 +3,55 @@
 //! A delimiter is a line of its own: two hyphens, the boundary, perhaps two more hyphens, perhaps white space (RFC 2046
 //! section 5.1.1). The innermost multipart with that boundary is meant. Parts after a closing delimiter are parts all
 //! the same, since some clients show them.
+//!
+//! Where clients would take a part for different things, each of them is a reading: the first is what most of them see,
+//! the others follow after all parts; see [`super::readings`].
+
+use std::{cell::Cell, collections::VecDeque, ops::Range};
 
 use bytes::Bytes;
-use memchr::{memchr, memmem};
 
 use super::{
-    Part,
+    Origin, Part,
+    delimiter::{choose, delimited, find_delimiter, guess_boundary, line_end},
     fields::{Declared, Fields, Node, TextKind, declare},
-    transfer::Encoding,
+    readings::{self, Reading},
+    transfer::{self, Encoding},
 };
 use crate::message::{MessageFault, MessageLimits, budget::Budget, header_end::is_name_byte};
 
 /// Attached messages within transfer encodings within one another. RFC 2046 section 5.2.1 forbids to encode them at
 /// all; each level has to be decoded before it is looked into.
 const ENCODED_DEPTH: usize = 3;
-/// How far into a multipart without a declared boundary one is looked for.
-const GUESS_WITHIN: usize = 64 * 1024;
+/// Multiparts and messages that are taken apart once more because they can be read in another way.
+const READINGS: usize = 32;
+/// Readings that are looked for.
+const TRIED: usize = 128;
 
-pub(super) fn split(whole: &Bytes, budget: &Budget, limits: &MessageLimits) -> Result<Vec<Part>, MessageFault> {
-    let mut parts = Vec::new();
-    Splitter::new(&mut parts, budget, limits).message(whole, Frame { parent: None, depth: 0, encoded: 0 })?;
-    Ok(parts)
+/// Appends the parts of a message to `parts`, which may hold some already. Whether it can be read in several ways.
+pub(super) fn split(
+    whole: &Bytes,
+    frame: Frame,
+    parts: &mut Vec<Part>,
+    budget: &Budget,
+    limits: &MessageLimits,
+) -> Result<bool, MessageFault> {
+    let count = parts.iter().filter(|part| !part.is_entry()).count();
+    let mut splitter = Splitter { budget, limits, parts, count, tried: 0, readings: VecDeque::new() };
+    splitter.message(whole, frame)?;
+    let mut taken_apart = 0;
+    let mut is_ambiguous = false;
+    while let Some(reading) = splitter.readings.pop_front() {
+        is_ambiguous = true;
+        if reading.node != Node::Leaf {
+            taken_apart += 1;
+            if taken_apart > READINGS {
+                return Err(MessageFault::TooAmbiguous(READINGS));
+            }
+        }
+        splitter.read(reading)?;
+    }
+    Ok(is_ambiguous)
 }
 
 /// In what a message, or a decoded attached one, stands.
@@ -35,43 +63,51 @@ pub(super) struct Frame {
 }
 
 /// A multipart or an attached message that is open.
-struct Level {
+pub(super) struct Level {
     part: u32,
     /// None for an attached message.
-    boundary: Option<Vec<u8>>,
+    pub(super) boundary: Option<Vec<u8>>,
     body: usize,
     /// A delimiter was found.
     seen: bool,
     /// Its closing delimiter was found.
-    closed: bool,
+    pub(super) closed: bool,
+    /// A line that goes on after the boundary is a delimiter as well.
+    pub(super) takes_longer: bool,
+    /// There was such a line.
+    pub(super) has_longer: Cell<bool>,
     is_digest: bool,
     stray: Option<usize>,
+    others: Vec<Other>,
 }
 
-struct Delimiter {
-    level: usize,
-    closes: bool,
-    /// Where the content before it ends: its CRLF belongs to the delimiter.
-    content_end: usize,
-    line_end: usize,
+/// What else clients may take a part for.
+struct Other {
+    declared: Declared,
+    node: Node,
+    body: usize,
 }
 
 /// A header section of a part.
 struct HeaderScan<'a> {
     fields: Fields<'a>,
     body: usize,
-    /// The first line that is no field, or a field that there was before: clients differ on what to make of it.
-    stray: Option<usize>,
+    /// The first line that is no field, and the fields before it: to some clients the body begins there.
+    stray: Option<(usize, Fields<'a>)>,
     /// A delimiter stood where the header section was expected to go on.
     cut: bool,
 }
 
-pub(super) struct Splitter<'a> {
+struct Splitter<'a> {
     budget: &'a Budget,
     limits: &'a MessageLimits,
     parts: &'a mut Vec<Part>,
     /// Of them, those that count against the cap: files of archives have one of their own.
     count: usize,
+    /// Readings that were looked for.
+    tried: usize,
+    /// Still to be looked at.
+    readings: VecDeque<Reading>,
 }
 
 struct Leaf {
@@ -79,23 +115,34 @@ struct Leaf {
     body: usize,
     stray: Option<usize>,
     is_message: bool,
+    others: Vec<Other>,
 }
 
-impl<'a> Splitter<'a> {
-    /// Appends to `parts`, which may hold some already.
-    pub(super) fn new(parts: &'a mut Vec<Part>, budget: &'a Budget, limits: &'a MessageLimits) -> Self {
-        let count = parts.iter().filter(|part| !part.is_entry()).count();
-        Self { budget, limits, parts, count }
+impl Splitter<'_> {
+    /// Takes a message apart.
+    fn message(&mut self, bytes: &Bytes, frame: Frame) -> Result<(), MessageFault> {
+        let mut stack: Vec<Level> = Vec::new();
+        let (leaf, at) = self.open(bytes, 0, &mut stack, frame)?;
+        self.run(bytes, leaf, at, stack, frame)
     }
 
-    /// Takes a message apart.
-    pub(super) fn message(&mut self, bytes: &Bytes, frame: Frame) -> Result<(), MessageFault> {
-        let mut stack: Vec<Level> = Vec::new();
-        let (mut leaf, mut at) = self.open(bytes, 0, &mut stack, frame)?;
+    /// Goes on after the first header section.
+    fn run(
+        &mut self,
+        bytes: &Bytes,
+        leaf: Option<Leaf>,
+        at: usize,
+        mut stack: Vec<Level>,
+        frame: Frame,
+    ) -> Result<(), MessageFault> {
+        let (mut leaf, mut at) = (leaf, at);
         while let Some(delimiter) = find_delimiter(bytes, at, &stack) {
+            if leaf.is_none() && stack.last().is_some_and(|level| level.seen || stack.len() == delimiter.level + 1) {
+                self.between(&stack, bytes, at..delimiter.content_end);
+            }
             self.end_leaf(leaf.take(), bytes, delimiter.content_end, frame)?;
             for level in stack.drain(delimiter.level + 1..) {
-                self.end_level(level, bytes, delimiter.content_end);
+                self.end_level(level, bytes, delimiter.content_end, frame)?;
             }
             at = delimiter.line_end;
             let level = &mut stack[delimiter.level];
@@ -105,11 +152,23 @@ impl<'a> Splitter<'a> {
                 (leaf, at) = self.open(bytes, at, &mut stack, frame)?;
             }
         }
+        if leaf.is_none() && stack.last().is_some_and(|level| level.seen) {
+            self.between(&stack, bytes, at..bytes.len());
+        }
         self.end_leaf(leaf, bytes, bytes.len(), frame)?;
         for level in stack {
-            self.end_level(level, bytes, bytes.len());
+            self.end_level(level, bytes, bytes.len(), frame)?;
         }
         Ok(())
+    }
+
+    /// Keeps the text before the first part of a multipart, and after its last: nobody should show it, somebody does.
+    fn between(&mut self, stack: &[Level], bytes: &Bytes, range: Range<usize>) {
+        if let Some(level) = stack.last().filter(|_| range.start < range.end)
+            && !bytes[range.clone()].trim_ascii().is_empty()
+        {
+            self.parts[level.part as usize].strays.push(bytes.slice(range));
+        }
     }
 
     /// Opens the part whose header section begins at `at`, and what begins right inside it.
@@ -122,60 +181,144 @@ impl<'a> Splitter<'a> {
     ) -> Result<(Option<Leaf>, usize), MessageFault> {
         let mut at = at;
         loop {
-            if self.count >= self.limits.mime_parts {
-                return Err(MessageFault::TooManyParts(self.limits.mime_parts));
-            }
             if frame.depth + stack.len() >= self.limits.mime_depth {
                 return Err(MessageFault::TooDeep(self.limits.mime_depth));
             }
             let header = scan_header(bytes, at, stack, self.limits)?;
             let is_in_digest = stack.last().is_some_and(|level| level.is_digest);
-            let (declared, node) = declare(&header.fields, is_in_digest)?;
+            let (declared, node, mut others) = self.declared(&header, is_in_digest)?;
             let parent = stack.last().map(|level| level.part).or(frame.parent);
-            let is_encoded = declared.encoding != Encoding::Identity;
-            let part = self.push(parent, declared);
+            let is_encoded = !declared.encoding.is_plain();
+            let header_start = at;
+            let is_external = declared.content_type == "message/external-body";
+            let part = self.push(parent, declared)?;
+            if is_external {
+                // Where the body is said to be stands in the field.
+                self.parts[part as usize].strays.push(bytes.slice(header_start..header.body));
+            }
             at = header.body;
-            let leaf = |is_message| Some(Leaf { part, body: at, stray: header.stray, is_message });
+            let stray = header.stray.as_ref().map(|(at, _)| *at);
+            let leaf = |is_message, others| Some(Leaf { part, body: at, stray, is_message, others });
             let boundary = match node {
-                Node::Leaf => return Ok((leaf(false), at)),
-                Node::Message if is_encoded || header.cut => return Ok((leaf(is_encoded), at)),
+                Node::Leaf => return Ok((leaf(false, others), at)),
+                Node::Message if is_encoded || header.cut => return Ok((leaf(is_encoded, others), at)),
                 Node::Message => None,
-                Node::Multipart(boundary) => match boundary.or_else(|| guess_boundary(&bytes[at..])) {
-                    None => return Ok((leaf(false), at)),
-                    boundary => boundary,
-                },
+                Node::Multipart(mut boundaries) => {
+                    let declared = choose(&mut boundaries, &bytes[at..]);
+                    let guessed = guess_boundary(&bytes[at..]).filter(|guess| Some(guess) != declared.as_ref());
+                    let boundary = match (declared, guessed) {
+                        (None, None) => return Ok((leaf(false, others), at)),
+                        (None, Some(guess)) => guess,
+                        (Some(declared), guess) => {
+                            boundaries.extend(guess.filter(|guess| guess.is_empty()));
+                            declared
+                        }
+                    };
+                    let declared = &self.parts[part as usize].declared;
+                    let other = |boundary| Other {
+                        declared: declared.clone(),
+                        node: Node::Multipart(vec![boundary]),
+                        body: at,
+                    };
+                    others.extend(boundaries.into_iter().map(other));
+                    Some(boundary)
+                }
             };
             let is_message = boundary.is_none();
-            let is_digest = self.parts[part as usize].declared.content_type == "multipart/digest";
-            self.parts[part as usize].declared.text = None;
-            stack.push(Level { part, boundary, body: at, seen: false, closed: false, is_digest, stray: header.stray });
+            stack.push(self.level(part, boundary, at, stray, others));
             if !is_message {
                 return Ok((None, at));
             }
         }
     }
 
-    fn push(&mut self, parent: Option<u32>, declared: Declared) -> u32 {
+    fn level(
+        &mut self,
+        part: u32,
+        boundary: Option<Vec<u8>>,
+        body: usize,
+        stray: Option<usize>,
+        others: Vec<Other>,
+    ) -> Level {
+        let declared = &mut self.parts[part as usize].declared;
+        declared.text = None;
+        let is_digest = declared.content_type == "multipart/digest";
+        Level {
+            part,
+            boundary,
+            body,
+            seen: false,
+            closed: false,
+            takes_longer: false,
+            has_longer: Cell::new(false),
+            is_digest,
+            stray,
+            others,
+        }
+    }
+
+    /// What a header section says, by most readers and by others.
+    fn declared(&self, header: &HeaderScan<'_>, in_digest: bool) -> Result<(Declared, Node, Vec<Other>), MessageFault> {
+        let mut others = Vec::new();
+        let mut readings = declare(&header.fields, in_digest)?.into_iter();
+        let (declared, node) = readings.next().unwrap_or_else(|| (Declared::text(), Node::Leaf));
+        others.extend(readings.map(|(declared, node)| Other { declared, node, body: header.body }));
+        if let Some((body, fields)) = &header.stray {
+            let before = declare(fields, in_digest)?.into_iter();
+            // Text as it stands is a stray of the part already.
+            let telling = before.filter(|(other, node)| !other.encoding.is_plain() || *node != Node::Leaf);
+            others.extend(telling.map(|(declared, node)| Other { declared, node, body: *body }));
+        }
+        Ok((declared, node, others))
+    }
+
+    fn push(&mut self, parent: Option<u32>, declared: Declared) -> Result<u32, MessageFault> {
+        if self.count >= self.limits.mime_parts {
+            return Err(MessageFault::TooManyParts(self.limits.mime_parts));
+        }
+        self.count += 1;
         // The cap on parts is far below.
         let index = u32::try_from(self.parts.len()).unwrap_or(u32::MAX);
         self.parts.push(Part::new(parent, declared, self.budget));
-        self.count += 1;
-        index
+        Ok(index)
     }
 
     fn end_leaf(&mut self, leaf: Option<Leaf>, bytes: &Bytes, end: usize, frame: Frame) -> Result<(), MessageFault> {
         let Some(leaf) = leaf else { return Ok(()) };
+        let depth = frame.depth + self.depth_of(leaf.part, frame.parent);
         let part = &mut self.parts[leaf.part as usize];
-        part.encoded = Some(bytes.slice(leaf.body..end.max(leaf.body)));
-        part.stray = leaf.stray.map(|from| bytes.slice(from..end.max(from)));
+        let encoded = bytes.slice(leaf.body..end.max(leaf.body));
+        part.encoded = Some(encoded.clone());
+        part.strays.extend(leaf.stray.map(|from| bytes.slice(from..end.max(from))));
+        let (parent, declared) = (part.parent, part.declared.clone());
+        let reading = |declared, node, bytes| Reading {
+            parent,
+            declared,
+            node,
+            bytes,
+            depth,
+            encoded: frame.encoded,
+            takes_longer: false,
+        };
+        for encoding in transfer::other_encodings(&declared, &encoded) {
+            let declared = Declared { encoding, ..declared.clone() };
+            self.readings.push_back(reading(declared, Node::Leaf, encoded.clone()));
+        }
+        for other in leaf.others {
+            self.readings.push_back(reading(other.declared, other.node, bytes.slice(other.body..end.max(other.body))));
+        }
         if !leaf.is_message {
             return Ok(());
+        }
+        if readings::looks_like_message(&encoded) {
+            // To those who do not expect it to be encoded.
+            let plain = Declared { encoding: Encoding::Identity, ..declared };
+            self.readings.push_back(reading(plain, Node::Message, encoded));
         }
         if frame.encoded >= ENCODED_DEPTH {
             return Err(MessageFault::TooDeep(self.limits.mime_depth));
         }
-        let decoded = part.body()?;
-        let depth = frame.depth + self.depth_of(leaf.part, frame.parent);
+        let decoded = self.parts[leaf.part as usize].body()?;
         self.parts[leaf.part as usize].declared.text = None;
         self.message(&decoded, Frame { parent: Some(leaf.part), depth, encoded: frame.encoded + 1 })
     }
@@ -190,54 +333,92 @@ impl<'a> Splitter<'a> {
 
     /// An attached message has bytes of its own; a multipart has not, but one none of whose delimiters was found is
     /// shown as text.
-    fn end_level(&mut self, level: Level, bytes: &Bytes, end: usize) {
+    fn end_level(&mut self, level: Level, bytes: &Bytes, end: usize, frame: Frame) -> Result<(), MessageFault> {
+        let depth = frame.depth + self.depth_of(level.part, frame.parent);
         let part = &mut self.parts[level.part as usize];
-        let is_message = level.boundary.is_none();
-        if is_message || !level.seen {
-            part.encoded = Some(bytes.slice(level.body..end.max(level.body)));
+        let content = bytes.slice(level.body..end.max(level.body));
+        part.strays.extend(level.stray.map(|from| bytes.slice(from..end.max(from))));
+        let (parent, declared) = (part.parent, part.declared.clone());
+        let reading = |declared, node, bytes, takes_longer| Reading {
+            parent,
+            declared,
+            node,
+            bytes,
+            depth,
+            encoded: frame.encoded,
+            takes_longer,
+        };
+        self.tried += level.others.len();
+        if self.tried > TRIED {
+            return Err(MessageFault::TooAmbiguous(TRIED));
         }
-        part.stray = level.stray.map(|from| bytes.slice(from..end.max(from)));
-        if !is_message && !level.seen {
+        for other in level.others {
+            let body = bytes.slice(other.body..end.max(other.body));
+            if !readings::is_pointless(&other.node, &body) {
+                self.readings.push_back(reading(other.declared, other.node, body, false));
+            }
+        }
+        let Some(boundary) = level.boundary else {
+            part.encoded = Some(content);
+            return Ok(());
+        };
+        if !level.seen {
+            part.encoded = Some(content.clone());
             part.declared.text = Some(TextKind::Plain);
         }
-    }
-}
-
-fn line_end(bytes: &[u8], at: usize) -> usize {
-    memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |newline| at + newline + 1)
-}
-
-/// The next delimiter of an open multipart. `at` is the beginning of a line.
-fn find_delimiter(bytes: &[u8], at: usize, stack: &[Level]) -> Option<Delimiter> {
-    if stack.is_empty() {
-        return None;
-    }
-    let first = bytes[at..].starts_with(b"--").then_some(at);
-    let others = memmem::find_iter(&bytes[at..], b"\n--").map(|newline| at + newline + 1);
-    first.into_iter().chain(others).find_map(|line| {
-        let line_end = line_end(bytes, line);
-        let (level, closes) = delimited(&bytes[line + 2..line_end], stack)?;
-        let before = bytes[..line].strip_suffix(b"\n").unwrap_or(&bytes[..line]);
-        let content_end = before.strip_suffix(b"\r").unwrap_or(before).len();
-        Some(Delimiter { level, closes, content_end, line_end })
-    })
-}
-
-/// Which level a line is a delimiter of (the line without its first two hyphens), and whether it closes it. Levels
-/// that are not closed come first: an inner multipart may have its parent's boundary.
-fn delimited(line: &[u8], stack: &[Level]) -> Option<(usize, bool)> {
-    let line = line.trim_ascii_end();
-    let find = |among_closed: bool| {
-        stack.iter().enumerate().rev().filter(|(_, level)| level.closed == among_closed).find_map(|(index, level)| {
-            let boundary = level.boundary.as_deref()?;
-            match line.strip_prefix(boundary)? {
-                b"" => Some((index, false)),
-                b"--" => Some((index, true)),
-                _ => None,
+        let node = Node::Multipart(vec![boundary]);
+        if level.has_longer.get() && !level.takes_longer {
+            self.readings.push_back(reading(declared.clone(), node.clone(), content.clone(), true));
+        }
+        if !declared.encoding.is_plain() {
+            if frame.encoded >= ENCODED_DEPTH {
+                return Err(MessageFault::TooDeep(self.limits.mime_depth));
             }
-        })
-    };
-    find(false).or_else(|| find(true))
+            // RFC 2045 section 6.4 forbids it; some decode it nevertheless.
+            let decoded = transfer::decoded(declared.encoding, &content, self.budget)?;
+            if !readings::is_pointless(&node, &decoded) {
+                let plain = Declared { encoding: Encoding::Identity, ..declared };
+                let mut reading = reading(plain, node, decoded, false);
+                reading.encoded += 1;
+                self.readings.push_back(reading);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes another reading of a part: as a further part.
+    fn read(&mut self, reading: Reading) -> Result<(), MessageFault> {
+        let Reading { parent, declared, node, bytes, depth, encoded, takes_longer } = reading;
+        let is_encoded = !declared.encoding.is_plain();
+        let part = self.push(parent, declared)?;
+        // Of leaves there are no more than parts, a few of each.
+        self.count -= usize::from(node == Node::Leaf);
+        self.parts[part as usize].origin = Origin::Reading;
+        let frame = Frame { parent: Some(part), depth, encoded };
+        let is_message = node == Node::Message;
+        if let Node::Multipart(boundaries) = node
+            && let Some(boundary) = boundaries.into_iter().next()
+        {
+            let mut level = self.level(part, Some(boundary), 0, None, Vec::new());
+            level.takes_longer = takes_longer;
+            // Its frame is that of the part itself.
+            let frame = Frame { parent, ..frame };
+            return self.run(&bytes, None, 0, vec![level], frame);
+        }
+        self.parts[part as usize].encoded = Some(bytes.clone());
+        if !is_message {
+            return Ok(());
+        }
+        self.parts[part as usize].declared.text = None;
+        if !is_encoded {
+            return self.message(&bytes, frame);
+        }
+        if encoded >= ENCODED_DEPTH {
+            return Err(MessageFault::TooDeep(self.limits.mime_depth));
+        }
+        let decoded = self.parts[part as usize].body()?;
+        self.message(&decoded, Frame { encoded: encoded + 1, ..frame })
+    }
 }
 
 fn scan_header<'a>(
@@ -264,7 +445,7 @@ fn scan_header<'a>(
         let name = content.iter().take_while(|&&byte| is_name_byte(byte)).count();
         let blank = content[name..].iter().take_while(|&&byte| byte == b' ' || byte == b'\t').count();
         if name == 0 || content.get(name + blank) != Some(&b':') {
-            scan.stray.get_or_insert(line);
+            scan.stray.get_or_insert_with(|| (line, scan.fields.clone()));
             line = end;
             continue;
         }
@@ -280,23 +461,8 @@ fn scan_header<'a>(
             return Err(MessageFault::HeaderTooLarge(limits.header_size));
         }
         let value = &bytes[line + name + blank + 1..end];
-        if !scan.fields.add(&content[..name], value) {
-            scan.stray.get_or_insert(line);
-        }
+        scan.fields.add(&content[..name], value);
         line = end;
     }
     Ok(scan)
-}
-
-/// A boundary for a multipart that declares none, as some clients find it: the first line that begins with two hyphens
-/// and is followed by a MIME field.
-fn guess_boundary(body: &[u8]) -> Option<Vec<u8>> {
-    let body = &body[..body.len().min(GUESS_WITHIN)];
-    let first = body.starts_with(b"--").then_some(0);
-    first.into_iter().chain(memmem::find_iter(body, b"\n--").map(|newline| newline + 1)).find_map(|line| {
-        let end = line_end(body, line);
-        let boundary = body[line + 2..end].trim_ascii_end();
-        let next = body[end..].get(..8)?;
-        (!boundary.is_empty() && next.eq_ignore_ascii_case(b"content-")).then(|| boundary.to_vec())
-    })
 }

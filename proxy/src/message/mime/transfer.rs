@@ -1,18 +1,26 @@
 //! Transfer encodings (RFC 2045 section 6), decoded leniently: what is no encoding is skipped, as clients do.
 
-use memchr::{memchr, memchr_iter};
+use bytes::Bytes;
+use memchr::{memchr, memchr_iter, memmem};
 
-use crate::message::{StoreError, decode::decode_uuencoded_lines};
+use super::fields::Declared;
+use crate::message::{StoreError, accumulator::Accumulator, budget::Budget, decode::decode_uuencoded_lines};
 
 /// Decoded bytes given on at once, roughly.
 const BLOCK: usize = 16 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Encoding {
-    /// 7bit, 8bit, binary, or one that nobody knows.
+    /// 7bit, 8bit, binary, or none.
     #[default]
     Identity,
+    /// One that nobody knows: left as it is.
+    Unknown,
     Base64,
+    /// The same with padding taken for junk, so that groups go on over it.
+    UnpaddedBase64,
+    /// The same with the alphabet of RFC 4648 section 5.
+    UrlBase64,
     QuotedPrintable,
     /// Not in the RFCs, but Outlook and others decode it.
     Uuencode,
@@ -29,9 +37,99 @@ impl Encoding {
             b"base64" | b"base-64" => Self::Base64,
             b"quoted-printable" => Self::QuotedPrintable,
             b"x-uuencode" | b"uuencode" | b"x-uue" | b"uue" => Self::Uuencode,
-            _ => Self::Identity,
+            b"" | b"7bit" | b"8bit" | b"binary" | b"7-bit" | b"8-bit" | b"none" => Self::Identity,
+            _ => Self::Unknown,
         }
     }
+
+    /// Whether what is encoded stands for itself.
+    pub(super) fn is_plain(self) -> bool {
+        matches!(self, Self::Identity | Self::Unknown)
+    }
+}
+
+/// Ways in which some clients decode a part, other than the one that is declared: where base64 is not well-formed, and
+/// where the encoding is not known or does not seem to be told.
+pub(super) fn other_encodings(declared: &Declared, encoded: &[u8]) -> Vec<Encoding> {
+    let mut others = Vec::new();
+    match declared.encoding {
+        Encoding::Base64 => {
+            let faults = base64_faults(encoded);
+            if faults.junk {
+                others.push(Encoding::Identity);
+            }
+            if faults.url {
+                others.push(Encoding::UrlBase64);
+            }
+            if faults.inner_padding {
+                others.push(Encoding::UnpaddedBase64);
+            }
+        }
+        Encoding::Identity | Encoding::Unknown => {
+            let is_open = declared.encoding == Encoding::Unknown || declared.text.is_none();
+            if is_open && looks_like_base64(encoded) {
+                others.push(Encoding::Base64);
+            }
+            if declared.encoding == Encoding::Unknown && memmem::find(encoded, b"=\r\n").is_some() {
+                others.push(Encoding::QuotedPrintable);
+            }
+        }
+        Encoding::Uuencode => others.push(Encoding::Identity),
+        Encoding::QuotedPrintable | Encoding::UnpaddedBase64 | Encoding::UrlBase64 => {}
+    }
+    others
+}
+
+#[derive(Default)]
+struct Base64Faults {
+    /// Something that is neither alphabet nor white space.
+    junk: bool,
+    /// Of the other alphabet.
+    url: bool,
+    /// Something after padding.
+    inner_padding: bool,
+}
+
+fn base64_faults(encoded: &[u8]) -> Base64Faults {
+    let is_known = |byte: u8| {
+        // Without a table, so that many are compared at once.
+        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let digit = byte.wrapping_sub(b'0') < 10;
+        letter | digit | (byte == b'+') | (byte == b'/') | (byte == b'\r') | (byte == b'\n') | (byte == b'=')
+    };
+    let all_known = |block: &&[u8]| block.iter().fold(true, |known, &byte| known & is_known(byte));
+    let mut faults = Base64Faults::default();
+    for block in encoded.chunks(1024).filter(|block| !all_known(block)) {
+        let strange = block.iter().filter(|byte| !is_known(**byte) && !byte.is_ascii_whitespace());
+        for byte in strange {
+            faults.junk = true;
+            faults.url |= matches!(byte, b'-' | b'_');
+        }
+    }
+    let padding = memchr(b'=', encoded).unwrap_or(encoded.len());
+    faults.inner_padding = encoded[padding..].iter().any(|&byte| BASE64[usize::from(byte)] != NO_VALUE);
+    faults
+}
+
+/// Lines of the alphabet alone, as programs write them.
+fn looks_like_base64(encoded: &[u8]) -> bool {
+    let mut lines = lines(encoded).map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let Some(first) = lines.next() else { return false };
+    let is_alphabet = |line: &[u8]| {
+        let line = line.strip_suffix(b"==").or_else(|| line.strip_suffix(b"=")).unwrap_or(line);
+        line.iter().all(|&byte| BASE64[usize::from(byte)] != NO_VALUE)
+    };
+    first.len() >= 16 && first.len() % 4 == 0 && is_alphabet(first) && lines.next().is_none_or(is_alphabet)
+}
+
+/// A decoded copy.
+pub(super) fn decoded(encoding: Encoding, encoded: &Bytes, budget: &Budget) -> Result<Bytes, StoreError> {
+    if encoding.is_plain() {
+        return Ok(encoded.clone());
+    }
+    let mut decoded = Accumulator::new(budget);
+    decode(encoding, encoded, &mut |bytes| decoded.push(bytes))?;
+    decoded.finish()
 }
 
 fn without_comments(value: &[u8]) -> Vec<u8> {
@@ -49,7 +147,7 @@ fn without_comments(value: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn decoded_length(encoding: Encoding, encoded: &[u8]) -> u64 {
-    if encoding == Encoding::Identity {
+    if encoding.is_plain() {
         return encoded.len() as u64;
     }
     let mut length = 0;
@@ -66,8 +164,10 @@ type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), StoreError>;
 /// Decodes, giving blocks of bytes to `sink`.
 pub(super) fn decode(encoding: Encoding, encoded: &[u8], sink: Sink<'_>) -> Result<(), StoreError> {
     match encoding {
-        Encoding::Identity => sink(encoded),
+        Encoding::Identity | Encoding::Unknown => sink(encoded),
         Encoding::Base64 => base64(encoded, sink),
+        Encoding::UnpaddedBase64 => base64_with(encoded, &BASE64, Padding::Junk, sink),
+        Encoding::UrlBase64 => base64_with(encoded, &URL_BASE64, Padding::EndsGroup, sink),
         Encoding::QuotedPrintable => quoted_printable(encoded, sink),
         Encoding::Uuencode => uuencode(encoded, sink),
     }
@@ -86,8 +186,26 @@ const BASE64: [u8; 256] = {
     values
 };
 
+const URL_BASE64: [u8; 256] = {
+    let mut values = BASE64;
+    values[b'-' as usize] = 62;
+    values[b'_' as usize] = 63;
+    values
+};
+
+/// What padding is to a reader.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Padding {
+    EndsGroup,
+    Junk,
+}
+
 /// Skips what is not in the alphabet; padding ends a group, and another may follow.
 pub(in crate::message) fn base64(encoded: &[u8], sink: Sink<'_>) -> Result<(), StoreError> {
+    base64_with(encoded, &BASE64, Padding::EndsGroup, sink)
+}
+
+fn base64_with(encoded: &[u8], alphabet: &[u8; 256], padding: Padding, sink: Sink<'_>) -> Result<(), StoreError> {
     let mut out = Vec::with_capacity(BLOCK + 4);
     let (mut group, mut count) = (0u32, 0u8);
     let mut rest = encoded;
@@ -96,7 +214,7 @@ pub(in crate::message) fn base64(encoded: &[u8], sink: Sink<'_>) -> Result<(), S
         while count == 0
             && let [a, b, c, d, tail @ ..] = rest
         {
-            let values = [a, b, c, d].map(|&byte| BASE64[byte as usize]);
+            let values = [a, b, c, d].map(|&byte| alphabet[byte as usize]);
             if values.iter().fold(0, |all, value| all | value) >= 64 {
                 break;
             }
@@ -110,7 +228,7 @@ pub(in crate::message) fn base64(encoded: &[u8], sink: Sink<'_>) -> Result<(), S
         }
         let Some((&byte, tail)) = rest.split_first() else { break };
         rest = tail;
-        let value = BASE64[byte as usize];
+        let value = alphabet[byte as usize];
         if value != NO_VALUE {
             group = group << 6 | u32::from(value);
             count += 1;
@@ -118,7 +236,7 @@ pub(in crate::message) fn base64(encoded: &[u8], sink: Sink<'_>) -> Result<(), S
                 out.extend_from_slice(&group.to_be_bytes()[1..]);
                 (group, count) = (0, 0);
             }
-        } else if byte == b'=' {
+        } else if byte == b'=' && padding == Padding::EndsGroup {
             end_group(group, count, &mut out);
             (group, count) = (0, 0);
         }
@@ -263,6 +381,7 @@ mod tests {
             ("base64; x", Encoding::Base64),
             ("7bit", Encoding::Identity),
             ("", Encoding::Identity),
+            ("x-strange", Encoding::Unknown),
         ] {
             assert_eq!(Encoding::named(value.as_bytes()), encoding, "{value}");
         }

@@ -115,7 +115,7 @@ fn bombs_are_refused_or_tagged() {
             "{reply}"
         );
         let tagged = limited(DecodingLimits { excess: Excess::Tag, ..DecodingLimits::DEFAULT }, bomb).unwrap();
-        assert_eq!(tagged.marks(), [Mark::Excess], "{name}");
+        assert!(tagged.marks().contains(&Mark::Excess), "{name}");
         assert!(tagged.unpacked() <= DecodingLimits::DEFAULT.size);
     }
 }

@@ -173,6 +173,19 @@ fn nothing_is_hidden() {
             "two encodings, neither meant",
             multipart("--b\r\nContent-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: 7bit\r\n\r\nevil.example\r\n"),
         ),
+        ("before the first part", multipart("see evil.example\r\n--b\r\n\r\n--b--\r\n")),
+        ("before the first part of an inner multipart", multipart("--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\nevil.example\r\n--c\r\n\r\n--c--\r\n--b--\r\n")),
+        ("after the last part", multipart("--b\r\n\r\n--b--\r\nsee evil.example\r\n")),
+        ("between inner and outer", multipart("--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\n--c--\r\nevil.example\r\n--b--\r\n")),
+        ("the same boundary within", multipart("--b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\nZXZpbC5leGFtcGxl\r\n--b--\r\n--b--\r\n")),
+        (
+            "an uuencoded file without a name for it",
+            format!("Subject: a\r\n\r\n{}", decode::tests::uuencoded("x", b"evil.example")),
+        ),
+        (
+            "an uuencoded part, and text beside it",
+            "Content-Transfer-Encoding: x-uuencode\r\n\r\nevil.example\r\nbegin 644 a\r\n`\r\nend\r\n".to_owned(),
+        ),
         ("no header section", "evil.example\r\n".to_owned()),
         ("a header section cut off", "A: b\r\nvisit evil.example\r\n".to_owned()),
     ] {
@@ -180,6 +193,120 @@ fn nothing_is_hidden() {
         let urls = message.urls().unwrap();
         assert!(urls.iter().any(|url| url.host == "evil.example"), "{name}: {urls:?}");
     }
+}
+
+/// Content in base64 that only somebody who reads the message in another way than most gets at.
+#[test]
+fn every_reading_is_given() {
+    const ENCODED: &str = "Content-Transfer-Encoding: base64\r\n\r\nZXZpbC5leGFtcGxl\r\n";
+    let part = |content_type: &str, boundary: &str| {
+        let type_field = format!("MIME-Version: 1.0\r\nContent-Type: {content_type}\r\n\r\n");
+        format!("{type_field}preamble\r\n--{boundary}\r\n{ENCODED}--{boundary}--\r\n")
+    };
+    let in_part = |fields: &str, body: &str| {
+        format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{fields}\r\n\r\n{body}\r\n--b--\r\n")
+    };
+    let in_two = |first: &str, second: &str| {
+        format!(
+            "Content-Type: multipart/mixed; {first}; {second}\r\n\r\n--one\r\n{ENCODED}--two\r\n\r\nnothing\r\n--one--\r\n"
+        )
+    };
+    let decoy = |boundary: &str| {
+        format!(
+            "Content-Type: multipart/mixed; boundary={boundary}\r\n\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\nZXZpbC5l\r\n--_\r\neGFtcGxl\r\n--b--\r\n"
+        )
+    };
+    let mut missed = Vec::new();
+    for (name, message) in [
+        ("boundary in quotes", part("multipart/mixed; boundary=\"b b\"", "b b")),
+        ("boundary with blanks at its end", part("multipart/mixed; boundary=\"b  \"", "b")),
+        ("boundary with an escape, resolved", part("multipart/mixed; boundary=\"b\\\\c\"", "b\\c")),
+        ("boundary with an escape, not resolved", part("multipart/mixed; boundary=\"b\\c\"", "b\\c")),
+        ("boundary with quotes, taken as they stand", part("multipart/mixed; boundary=\"b\"", "\"b\"")),
+        ("boundary with a quote within", part("multipart/mixed; boundary=b\"c", "b\"c")),
+        ("boundary and a comment", part("multipart/mixed; boundary=b(c)", "b")),
+        ("boundary that has what looks like one", part("multipart/mixed; boundary=b(c)", "b(c)")),
+        ("boundary after a comment", part("multipart/mixed (boundary=a); boundary=b", "b")),
+        ("boundary in a comment", part("multipart/mixed (;boundary=b)", "b")),
+        ("boundary with a blank, unquoted", part("multipart/mixed; boundary=b c", "b c")),
+        ("boundary in pieces", part("multipart/mixed; boundary*0=\"b\"; boundary*1=\"c\"", "bc")),
+        ("boundary in pieces, the first counts", part("multipart/mixed; boundary*0=\"b\"; boundary*1=\"c\"", "b")),
+        ("boundary with a charset", part("multipart/mixed; boundary*=utf-8''b%20c", "b c")),
+        ("blanks around the equals sign", part("multipart/mixed; boundary = b", "b")),
+        ("an empty boundary", part("multipart/mixed; boundary=\"\"", "")),
+        ("folded oddly", part("\r\n multipart/mixed\r\n\t;\r\n boundary\r\n =b", "b")),
+        ("long boundary", part(&format!("multipart/mixed; boundary={}", "x".repeat(300)), &"x".repeat(300))),
+        ("two boundaries, the first counts", decoy("b; boundary=_")),
+        ("two boundaries, the last counts", decoy("_; boundary=b")),
+        ("two boundaries in one part", in_two("boundary=one", "boundary=two")),
+        ("a delimiter goes on", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--bcd\r\nContent-Transfer-Encoding: base64\r\n\r\nZXZpbC5leGFtcGxl\r\n--b--\r\n".to_owned()),
+        ("an encoding before a line that is no field", in_part("Content-Transfer-Encoding: base64\r\njunk", "ZXZpbC5leGFtcGxl")),
+        (
+            "a multipart before a line that is no field",
+            in_part("Content-Type: multipart/mixed; boundary=c\r\njunk\r\nContent-Type: text/plain", &format!("--c\r\n{ENCODED}--c--")),
+        ),
+        ("two encodings", in_part("Content-Transfer-Encoding: quoted-printable\r\nContent-Transfer-Encoding: base64", "ZXZpbC5leGFtcGxl")),
+        ("an encoding misspelt", in_part("Content-Transfer-Encoding: bas64", "c2VlIGV2aWwuZXhhbXBsZSBub3c=")),
+        ("an encoding misspelt, quoted", in_part("Content-Transfer-Encoding: quoted", "evil=2Eexam=\r\nple")),
+        ("base64 that goes on after padding", in_part("Content-Transfer-Encoding: base64", "ZXZpbA==LmV4YW1wbGU=")),
+        ("base64 whose padding is junk", in_part("Content-Transfer-Encoding: base64", "ZXZpbC5=leGFtcGxl")),
+        ("base64 that is not", in_part("Content-Transfer-Encoding: base64", "see evil.example!")),
+        ("base64 of the other alphabet", in_part("Content-Transfer-Encoding: base64", "Pz4_IGV2aWwuZXhhbXBsZSA_Pg-_")),
+        ("base64 with NULs", in_part("Content-Transfer-Encoding: base64", "ZXZpb\0C5leGFtcG\0xl")),
+        (
+            "a multipart that is encoded",
+            "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n--b=\r\n\r\n=43ontent-Transfer-Encoding: base64\r\n\r\nZXZpbC5leGFtcGxl\r\n--b--\r\n".to_owned(),
+        ),
+        (
+            "a message said to be encoded",
+            in_part("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64", ENCODED),
+        ),
+        ("a global message", in_part("Content-Type: message/global", ENCODED)),
+        ("a fragment of a message", in_part("Content-Type: message/partial; number=1; total=1; id=x", ENCODED)),
+        ("a body elsewhere", in_part("Content-Type: message/external-body; access-type=URL; URL=\"http://evil.example/\"", "Content-Type: text/plain\r\n")),
+    ] {
+        let message = Message::from_bytes(message.into(), LIMITS).unwrap();
+        let urls = message.urls().unwrap();
+        if !urls.iter().any(|url| url.host == "evil.example") {
+            missed.push(name);
+        }
+    }
+    assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn a_file_that_does_not_say_that_it_is_encoded() {
+    let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: application/x-strange\r\n\r\n\
+                   c2VlIGV2aWwuZXhhbXBsZSBub3c=\r\n--b--\r\n";
+    let mime = mime(message.as_bytes().to_vec()).unwrap();
+    let last = mime.parts().last().unwrap();
+    assert_eq!((last.origin(), &last.body().unwrap()[..]), (Origin::Reading, &b"see evil.example now"[..]));
+    assert_eq!(mime.marks(), [Mark::Ambiguous]);
+}
+
+#[test]
+fn ordinary_messages_are_read_in_one_way() {
+    let message = concat!(
+        "Content-Type: multipart/mixed; boundary=\"=_outer\"\r\n\r\nThis is a message in several parts.\r\n",
+        "--=_outer\r\nContent-Type: multipart/alternative; boundary=\"=_outer_inner\"\r\n\r\n",
+        "--=_outer_inner\r\n\r\nplain\r\n--=_outer_inner--\r\n--=_outer\r\nContent-Type: image/png\r\n",
+        "Content-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--=_outer--\r\n",
+    );
+    let mime = mime(message.as_bytes().to_vec()).unwrap();
+    assert_eq!((mime.parts().len(), mime.marks()), (4, &[][..]));
+}
+
+#[test]
+fn readings_are_bounded() {
+    let many: String = (0..100)
+        .map(|n| {
+            format!(
+                "--b\r\nContent-Type: multipart/mixed; boundary=a{n}; boundary=c{n}\r\n\r\n--a{n}\r\n\r\n--c{n}\r\n\r\n"
+            )
+        })
+        .collect();
+    let message = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{many}--b--\r\n");
+    assert!(matches!(everything("readings", message.into_bytes()), Err(MessageFault::TooAmbiguous(_))));
 }
 
 #[test]

@@ -109,7 +109,7 @@ pub(super) fn of_parts(mime: &Mime, budget: &Budget) -> Result<UrlList, StoreErr
             markup::find(text.as_str(), &mut found);
         }
         found.source = UrlSource::Text;
-        for text in [part.visible_text()?, part.stray()].into_iter().flatten() {
+        for text in part.visible_text()?.into_iter().chain(part.strays()) {
             plain::find(text.as_str(), &mut found);
         }
     }
