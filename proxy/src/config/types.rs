@@ -323,8 +323,10 @@ pub enum Effect {
 pub struct Antivirus {
     /// The daemon.
     pub clamd: ClamdAddress,
-    /// Messages over this many bytes are not sent to it; they count as failed, not clean.
+    /// Bytes of a message that are sent to it, its decoded parts included; more count as failed, not clean.
     pub max_scan: u64,
+    /// Connections to it at once.
+    pub connections: usize,
     /// From the first byte sent to the answer, idle time while the message arrives not counted.
     pub timeout: Duration,
 }

@@ -119,7 +119,7 @@ async fn antivirus_hands_on_what_the_daemon_says() {
     let daemon = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = daemon.local_addr().unwrap();
     tokio::spawn(async move {
-        for answer in ["stream: OK\0", "stream: Eicar-Test-Signature FOUND\0", ""] {
+        for answer in ["1: stream: OK\0", "1: stream: Eicar-Test-Signature FOUND\0", ""] {
             let (mut connection, _) = daemon.accept().await.unwrap();
             let mut received = Vec::new();
             while !received.ends_with(&[0; 4]) {
@@ -131,6 +131,7 @@ async fn antivirus_hands_on_what_the_daemon_says() {
     let clamd = Clamd::new(&config::Antivirus {
         clamd: config::ClamdAddress::Tcp(address.to_string()),
         max_scan: 1 << 20,
+        connections: 4,
         timeout: Duration::from_secs(30),
     });
     let bench = Bench::scanning(clamd.clone());

@@ -94,10 +94,11 @@ pub(super) fn antivirus(table: Table<'_>, context: &Context<'_>) -> Option<Antiv
     let clamd = table
         .optional("clamd", |value| clamd_address(value, context))
         .unwrap_or_else(|| ClamdAddress::Unix(CLAMD_SOCKET.into()));
-    let max_scan = table.optional("max_scan", value::size).unwrap_or(50 << 20);
+    let max_scan = table.optional("max_scan", value::size).unwrap_or(200 << 20);
+    let connections = table.optional("connections", value::count(1)).unwrap_or(32);
     let timeout = table.optional("timeout", value::duration).unwrap_or(Duration::from_secs(30));
     table.finish();
-    Some(Antivirus { clamd, max_scan, timeout })
+    Some(Antivirus { clamd, max_scan, connections, timeout })
 }
 
 fn clamd_address(value: &DeValue<'_>, context: &Context<'_>) -> Result<ClamdAddress, Problem> {

@@ -3,13 +3,15 @@
 use wasmtime::component::Resource;
 
 use crate::host::bindings::mailweir::filter::antivirus::{Host, ScanResult};
-use crate::host::context::Context;
+use crate::host::context::{Context, work};
 use crate::host::resources::Mail;
 use crate::services::antivirus;
 
 impl Host for Context {
     async fn scan(&mut self, mail: Resource<Mail>) -> wasmtime::Result<ScanResult> {
         let view = self.call_on(&mail)?;
+        // A message that cannot be taken apart is refused, and not scanned in part.
+        work(&view.message, |message| message.mime().map(|_| ())).await?;
         let result = match (&view.scan, &self.facilities.services.clamd) {
             (Some(scan), _) => scan.result().await,
             (None, Some(clamd)) => clamd.scan(&view.message).await,

@@ -241,6 +241,16 @@ impl Part {
         self.body.get_or_init(decode).clone()
     }
 
+    /// Whether its body is something that does not stand in the message as it is, or that not everybody finds there.
+    pub fn is_decoded(&self) -> bool {
+        let is_plain = self.origin == Origin::Message && self.declared.encoding.is_plain();
+        self.encoded.is_some() && (!is_plain || (self.declared.text.is_none() && !self.is_message()))
+    }
+
+    fn is_message(&self) -> bool {
+        self.declared.content_type.starts_with("message/")
+    }
+
     /// The text of a text part or text attachment, in UTF-8; HTML stays HTML.
     pub fn text(&self) -> Result<Option<Text>, StoreError> {
         if !self.is_text() {

@@ -1,6 +1,6 @@
-//! One INSTREAM with clamd.
+//! One session with clamd (IDSESSION): several INSTREAMs, one after another.
 //!
-//! The reply is read while the stream is written: clamd may answer and close early, over a size limit for instance, and
+//! The reply is read while a stream is written: clamd may answer and close early, over a size limit for instance, and
 //! writing on would then hide its reply behind an EPIPE, or wait for ever when neither side reads.
 
 use std::io;
@@ -21,6 +21,10 @@ const CHUNK: usize = 256 * 1024;
 pub(super) struct Connection {
     socket: Socket,
     reply: Vec<u8>,
+    /// Streams begun: clamd numbers its replies by them.
+    streams: u64,
+    /// A stream is under way.
+    is_open: bool,
     /// The reply is whole, or the connection is closed.
     ended: bool,
     /// clamd did not take a write in time: part of it may be on the way, so nothing can follow.
@@ -36,21 +40,23 @@ enum Socket {
 pub(super) struct Ended;
 
 impl Connection {
-    /// Connect and ask for a stream.
+    /// Connect and begin a session.
     pub(super) async fn open(address: &ClamdAddress) -> Result<Self, String> {
         let socket = match address {
             ClamdAddress::Unix(path) => UnixStream::connect(path).await.map(Socket::Unix),
             ClamdAddress::Tcp(address) => TcpStream::connect(address).await.map(Socket::Tcp),
         };
         let socket = socket.map_err(|error| format!("clamd cannot be reached: {error}"))?;
-        let mut connection = Self { socket, reply: Vec::new(), ended: false, stalled: false };
+        let mut connection =
+            Self { socket, reply: Vec::new(), streams: 0, is_open: false, ended: false, stalled: false };
         // An early end shows in the reply.
-        let _ = connection.write(b"zINSTREAM\0").await;
+        let _ = connection.write(b"zIDSESSION\0").await;
         Ok(connection)
     }
 
-    /// Write the next bytes of the message.
+    /// Write the next bytes of a stream; the first ones begin it.
     pub(super) async fn send(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        self.begin().await?;
         for chunk in bytes.chunks(CHUNK) {
             // At most CHUNK, so it fits.
             let length = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
@@ -60,9 +66,19 @@ impl Connection {
         Ok(())
     }
 
-    /// End the stream and wait for the verdict.
-    pub(super) async fn finish(mut self) -> Result<ScanResult, String> {
-        let complete = self.write(&0_u32.to_be_bytes()).await.is_ok();
+    async fn begin(&mut self) -> Result<(), Ended> {
+        if self.is_open {
+            return Ok(());
+        }
+        self.is_open = true;
+        self.streams += 1;
+        self.write(b"zINSTREAM\0").await
+    }
+
+    /// End the stream and wait for the verdict. After an error nothing can follow.
+    pub(super) async fn finish(&mut self) -> Result<ScanResult, String> {
+        let complete = self.begin().await.is_ok() && self.write(&0_u32.to_be_bytes()).await.is_ok();
+        self.is_open = false;
         if self.stalled {
             return Err("clamd does not take the message".to_owned());
         }
@@ -77,16 +93,23 @@ impl Connection {
         if self.reply.len() > REPLY_LIMIT {
             return Err("clamd's reply is too long".to_owned());
         }
-        if let Some(reply) = self.reply.strip_suffix(b"\0") {
-            return match parse_reply(reply) {
+        let reply = std::mem::take(&mut self.reply);
+        if let Some(reply) = reply.strip_suffix(b"\0") {
+            // A further stream may follow.
+            self.ended = false;
+            let number = format!("{}: ", self.streams);
+            return match parse_reply(reply.strip_prefix(number.as_bytes()).unwrap_or(reply)) {
                 ScanResult::Clean if !complete => Err("clamd answered before the end of the message".to_owned()),
+                ScanResult::Clean if !reply.starts_with(number.as_bytes()) => {
+                    Err("clamd's reply is not for this stream".to_owned())
+                }
                 result => Ok(result),
             };
         }
-        match self.reply.strip_suffix(b"\n") {
+        match reply.strip_suffix(b"\n") {
             // Its complaints about the protocol come like this; a verdict never does.
             Some(complaint) => Err(format!("clamd: {}", String::from_utf8_lossy(complaint))),
-            None if self.reply.is_empty() => Err("clamd closed the connection without a reply".to_owned()),
+            None if reply.is_empty() => Err("clamd closed the connection without a reply".to_owned()),
             None => Err("clamd's reply was cut off".to_owned()),
         }
     }

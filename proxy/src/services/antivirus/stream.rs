@@ -11,8 +11,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::connection::Connection;
-use super::{Clamd, ScanResult, failed};
+use super::{Clamd, ScanResult, Session, failed};
 use crate::message::Message;
 
 /// Chunks in the queue; they share the message's own memory.
@@ -119,8 +118,12 @@ impl Task {
             // The session hung up before the end: nobody wants the result.
             let Ok(message) = stored.await else { return };
             let found = match streamed {
-                Some((connection, bytes)) if bytes == message.size() => end(&clamd, connection, &message).await,
-                _ => clamd.scan(&message).await,
+                Some((session, bytes)) if bytes == message.size() => end(&clamd, session, &message).await,
+                // What is left of it has to be given back first.
+                streamed => {
+                    drop(streamed);
+                    clamd.scan(&message).await
+                }
             };
             publish.send_replace(Some(found));
         };
@@ -130,15 +133,14 @@ impl Task {
 }
 
 /// Write what arrives. None when the stream had to be given up; the queue is closed then, so nothing waits in it.
-async fn stream(clamd: &Clamd, mut arriving: mpsc::Receiver<Bytes>) -> Option<(Connection, u64)> {
+async fn stream(clamd: &Clamd, mut arriving: mpsc::Receiver<Bytes>) -> Option<(Session, u64)> {
     let first = arriving.recv().await?;
-    let opened = tokio::time::timeout(clamd.0.timeout, Connection::open(&clamd.0.address)).await;
-    let mut connection = opened.ok()?.ok()?;
+    let mut session = clamd.connect_early().await?;
     let mut bytes = 0;
     let mut next = Some(first);
     while let Some(chunk) = next {
         bytes += chunk.len() as u64;
-        if connection.send(&chunk).await.is_err() {
+        if session.connection.send(&chunk).await.is_err() {
             // clamd said something before the end. What it says of a part is not for the whole: see `end`.
             return None;
         }
@@ -146,19 +148,22 @@ async fn stream(clamd: &Clamd, mut arriving: mpsc::Receiver<Bytes>) -> Option<(C
         match tokio::time::timeout(STANDSTILL, arriving.recv()).await {
             Ok(more) => next = more,
             Err(_) => {
-                connection.abandon().await;
+                session.connection.abandon().await;
                 return None;
             }
         }
     }
-    Some((connection, bytes))
+    Some((session, bytes))
 }
 
 /// End the stream; when the connection broke, ask again with the stored message.
-async fn end(clamd: &Clamd, connection: Connection, message: &Message) -> ScanResult {
-    match tokio::time::timeout(clamd.0.timeout, connection.finish()).await {
+async fn end(clamd: &Clamd, mut session: Session, message: &Message) -> ScanResult {
+    match tokio::time::timeout(clamd.0.timeout, clamd.conclude(&mut session, message)).await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => clamd.scan(message).await,
-        Err(_) => failed(&format!("no answer from clamd within {:?}", clamd.0.timeout)),
+        Ok(Err(_)) => {
+            drop(session);
+            clamd.scan(message).await
+        }
+        Err(_) => clamd.timed_out(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use base64::Engine as _;
 use bytes::Bytes;
 use mailweir_testkit::clamd::{self, SIGNATURE, STREAM_LIMIT, eicar};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -10,19 +11,25 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::message::{DecodingLimits, MessageLimits};
 
+const LIMITS: MessageLimits = MessageLimits {
+    header_size: 1 << 20,
+    header_fields: 100,
+    mime_parts: 100,
+    mime_depth: 10,
+    decoding: DecodingLimits::DEFAULT,
+};
+
 fn client(address: ClamdAddress) -> Clamd {
-    Clamd::new(&config::Antivirus { clamd: address, max_scan: 20 << 20, timeout: Duration::from_secs(20) })
+    Clamd::new(&config::Antivirus {
+        clamd: address,
+        max_scan: 20 << 20,
+        connections: 4,
+        timeout: Duration::from_secs(20),
+    })
 }
 
 fn message(body: &str) -> Message {
-    let limits = MessageLimits {
-        header_size: 1 << 20,
-        header_fields: 100,
-        mime_parts: 100,
-        mime_depth: 10,
-        decoding: DecodingLimits::DEFAULT,
-    };
-    Message::from_bytes(Bytes::from(format!("Subject: test\r\n\r\n{body}\r\n")), limits).unwrap()
+    Message::from_bytes(Bytes::from(format!("Subject: test\r\n\r\n{body}\r\n")), LIMITS).unwrap()
 }
 
 async fn streamed(clamd: &Clamd, message: &Message) -> ScanResult {
@@ -70,13 +77,22 @@ where
     let config = config::Antivirus {
         clamd: ClamdAddress::Tcp(address),
         max_scan: 20 << 20,
+        connections: 4,
         timeout: Duration::from_millis(700),
     };
     Clamd::new(&config)
 }
 
-/// Read a stream to its end, as clamd does; the bytes of the message.
+/// Begin a session, and read its first stream to its end, as clamd does; the bytes of the message.
 async fn drain(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut session = [0; 11];
+    stream.read_exact(&mut session).await.ok()?;
+    assert_eq!(&session, b"zIDSESSION\0");
+    drain_next(stream).await
+}
+
+/// Read a further stream of the session.
+async fn drain_next(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut command = [0; 10];
     stream.read_exact(&mut command).await.ok()?;
     assert_eq!(&command, b"zINSTREAM\0");
@@ -103,21 +119,24 @@ async fn replying(reply: &'static [u8]) -> Clamd {
 
 #[tokio::test]
 async fn only_the_exact_words_are_clean() {
-    assert_eq!(replying(b"stream: OK\0").await.scan(&message("x")).await, ScanResult::Clean);
+    assert_eq!(replying(b"1: stream: OK\0").await.scan(&message("x")).await, ScanResult::Clean);
     for reply in [
         &b""[..],
-        b"stream: OK",
-        b"stream: OK\n",
-        b"stream: OK\0\0",
-        b"stream: ok\0",
-        b" stream: OK\0",
-        b"stream: OK \0",
-        b"stream: OK FOUND OK\0",
+        b"1: stream: OK",
+        b"1: stream: OK\n",
+        b"1: stream: OK\0\0",
+        b"1: stream: ok\0",
+        b"stream: OK\0",
+        b"2: stream: OK\0",
+        b"1: stream: OK\x002: stream: OK\0",
+        b" 1: stream: OK\0",
+        b"1: stream: OK \0",
+        b"1: stream: OK FOUND OK\0",
         b"\0",
         b"INSTREAM size limit exceeded. ERROR\0",
         b"UNKNOWN COMMAND\0",
         b"COMMAND READ TIMED OUT\n",
-        b"stream:  FOUND\0",
+        b"1: stream:  FOUND\0",
         b"\xff\xfe\0",
     ] {
         let clamd = replying(reply).await;
@@ -125,7 +144,7 @@ async fn only_the_exact_words_are_clean() {
             assert!(matches!(result, ScanResult::Failed(_)), "{:?}: {result:?}", String::from_utf8_lossy(reply));
         }
     }
-    let result = replying(b"stream: Bad\r\nName FOUND\0").await.scan(&message("x")).await;
+    let result = replying(b"1: stream: Bad\r\nName FOUND\0").await.scan(&message("x")).await;
     assert_eq!(result, ScanResult::Infected("Bad??Name".to_owned()));
 }
 
@@ -145,9 +164,9 @@ async fn a_reply_is_read_while_we_still_write() {
     };
     assert!(reason.contains("size limit") || reason.contains("without a reply"), "{reason}");
     // clamd has not seen all of it: that is no verdict.
-    assert!(matches!(early(b"stream: OK\0").await.scan(&large).await, ScanResult::Failed(_)));
+    assert!(matches!(early(b"1: stream: OK\0").await.scan(&large).await, ScanResult::Failed(_)));
     assert!(matches!(early(b"").await.scan(&large).await, ScanResult::Failed(_)));
-    assert!(matches!(streamed(&early(b"stream: OK\0").await, &large).await, ScanResult::Failed(_)));
+    assert!(matches!(streamed(&early(b"1: stream: OK\0").await, &large).await, ScanResult::Failed(_)));
 }
 
 #[tokio::test]
@@ -173,6 +192,7 @@ async fn over_max_scan_is_a_failure() {
     let config = config::Antivirus {
         clamd: ClamdAddress::Unix("/nonexistent/clamd".into()),
         max_scan: 100,
+        connections: 4,
         timeout: Duration::from_secs(1),
     };
     let clamd = Clamd::new(&config);
@@ -187,7 +207,8 @@ async fn a_message_that_stands_still_is_scanned_at_the_end() {
     let clamd = scripted(|mut stream| async move {
         // Given up in the middle, then whole.
         if let Some(bytes) = drain(&mut stream).await {
-            let reply: &[u8] = if bytes.ends_with(b"tail\r\n") { b"stream: OK\0" } else { b"stream: Half FOUND\0" };
+            let reply: &[u8] =
+                if bytes.ends_with(b"tail\r\n") { b"1: stream: OK\0" } else { b"1: stream: Half FOUND\0" };
             let _ = stream.write_all(reply).await;
         }
     })
@@ -207,7 +228,7 @@ const STANDSTILL_AND_MORE: Duration = Duration::from_secs(6);
 async fn a_stream_that_missed_something_is_not_trusted() {
     let clamd = scripted(|mut stream| async move {
         if let Some(bytes) = drain(&mut stream).await {
-            let reply: &[u8] = if bytes.len() > 100 { b"stream: Whole FOUND\0" } else { b"stream: OK\0" };
+            let reply: &[u8] = if bytes.len() > 100 { b"1: stream: Whole FOUND\0" } else { b"1: stream: OK\0" };
             let _ = stream.write_all(reply).await;
         }
     })
@@ -219,4 +240,145 @@ async fn a_stream_that_missed_something_is_not_trusted() {
     let (first, second) = tokio::join!(scan.result(), scan.result());
     assert_eq!(first, ScanResult::Infected("Whole".to_owned()));
     assert_eq!(first, second);
+}
+
+/// A virus that a mail client finds, and clamd, reading the message by itself, does not.
+#[tokio::test]
+async fn what_is_hidden_from_clamd_is_found_in_the_parts() {
+    let Some(daemon) = clamd::Clamd::start().await else {
+        eprintln!("clamd is not installed: skipped");
+        return;
+    };
+    let clamd = client(ClamdAddress::Unix(daemon.socket().to_owned()));
+    let encoded = base64::engine::general_purpose::STANDARD.encode(eicar());
+    let (half, rest) = encoded.split_at(30);
+    let part = |fields: &str, body: &str| {
+        format!(
+            "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
+             Content-Type: application/octet-stream; name=\"invoice.exe\"\r\n{fields}\r\n\r\n{body}\r\n--b--\r\n"
+        )
+    };
+    let encoding = "Content-Transfer-Encoding: base64";
+    let mut missed_by_clamd = Vec::new();
+    for (name, message) in [
+        ("as it should be", part(encoding, &encoded)),
+        ("junk within the base64", part(encoding, &format!("{half}!*-\r\n.{rest}"))),
+        ("padding within the base64", part(encoding, &format!("{}={}", &encoded[..31], &encoded[31..]))),
+        ("two encodings", part(&format!("Content-Transfer-Encoding: 7bit\r\n{encoding}"), &encoded)),
+        ("an encoding misspelt", part("Content-Transfer-Encoding: bas64", &encoded)),
+        ("a line that is no field", part(&format!("{encoding}\r\njunk"), &encoded)),
+        (
+            "two boundaries",
+            part(encoding, &encoded).replace("boundary=b", "boundary=x; boundary=b").replace("--b--", "--b--\r\n--x--"),
+        ),
+        (
+            "a boundary in quotes that are taken as they stand",
+            part(encoding, &encoded).replace("boundary=b", "boundary=\"b\"").replace("--b", "--\"b\""),
+        ),
+        (
+            "no type",
+            part(encoding, &encoded)
+                .replace("Content-Type: multipart/mixed; boundary=b", "Content-Type: multipart/mixed"),
+        ),
+    ] {
+        let message = Message::from_bytes(Bytes::from(message), LIMITS).unwrap();
+        let expected =
+            |result: &ScanResult| matches!(result, ScanResult::Infected(found) if found.starts_with(SIGNATURE));
+        let result = clamd.scan(&message).await;
+        assert!(expected(&result), "{name}: {result:?}");
+        if let ScanResult::Infected(found) = &result
+            && found.contains(" in ")
+        {
+            missed_by_clamd.push(name);
+            assert_eq!(*found, format!("{SIGNATURE} in invoice.exe"), "{name}");
+            assert_eq!(streamed(&clamd, &message).await, result, "{name}");
+        }
+    }
+    eprintln!("clamd by itself misses {missed_by_clamd:?}");
+    assert!(!missed_by_clamd.is_empty(), "clamd found all of them by itself: others are needed");
+}
+
+/// A message whose parts have to be scanned.
+fn with_parts() -> Message {
+    let part = "--b\r\nContent-Transfer-Encoding: base64\r\nContent-Type: application/x-a; name=a\r\n\r\nZXZpbA==\r\n";
+    let text = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n", part.repeat(3));
+    Message::from_bytes(Bytes::from(text), LIMITS).unwrap()
+}
+
+#[tokio::test]
+async fn parts_follow_in_the_same_session() {
+    let clamd = scripted(|mut stream| async move {
+        let _ = drain(&mut stream).await;
+        for number in 1.. {
+            let reply =
+                if number == 3 { format!("{number}: stream: Bad FOUND\0") } else { format!("{number}: stream: OK\0") };
+            let _ = stream.write_all(reply.as_bytes()).await;
+            let Some(bytes) = drain_next(&mut stream).await else { return };
+            assert_eq!(bytes, b"evil");
+        }
+    })
+    .await;
+    for result in [clamd.scan(&with_parts()).await, streamed(&clamd, &with_parts()).await] {
+        assert_eq!(result, ScanResult::Infected("Bad in a".to_owned()));
+    }
+    // A session that ends after the message leaves the parts unscanned.
+    let short = replying(b"1: stream: OK\0").await;
+    assert!(matches!(short.scan(&with_parts()).await, ScanResult::Failed(_)));
+    // All of it counts.
+    let size = with_parts().size();
+    let config = |max_scan| config::Antivirus {
+        clamd: ClamdAddress::Unix("/nonexistent/clamd".into()),
+        max_scan,
+        connections: 1,
+        timeout: Duration::from_secs(1),
+    };
+    let tight = Clamd(Arc::new(Settings { address: clamd.0.address.clone(), ..settings(&config(size + 4)) }));
+    let ScanResult::Failed(reason) = tight.scan(&with_parts()).await else { panic!("it was scanned") };
+    assert!(reason.contains("max_scan"), "{reason}");
+}
+
+fn settings(config: &config::Antivirus) -> Settings {
+    Arc::into_inner(Clamd::new(config).0).unwrap()
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_waited_for() {
+    let open = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let most = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let (counted, peak) = (Arc::clone(&open), Arc::clone(&most));
+    let clamd = scripted(move |mut stream| {
+        let (counted, peak) = (Arc::clone(&counted), Arc::clone(&peak));
+        async move {
+            let now = counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+            peak.fetch_max(now, std::sync::atomic::Ordering::SeqCst);
+            let _ = drain(&mut stream).await;
+            tokio::task::yield_now().await;
+            counted.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            let _ = stream.write_all(b"1: stream: OK\0").await;
+        }
+    })
+    .await;
+    let scans: Vec<_> = (0..40)
+        .map(|_| {
+            let clamd = clamd.clone();
+            tokio::spawn(async move { clamd.scan(&message("x")).await })
+        })
+        .collect();
+    for scan in scans {
+        assert_eq!(scan.await.unwrap(), ScanResult::Clean);
+    }
+    assert!(most.load(std::sync::atomic::Ordering::SeqCst) <= 4);
+
+    let silent = scripted(|mut stream| async move {
+        let _ = drain(&mut stream).await;
+        std::future::pending::<()>().await;
+    })
+    .await;
+    // Messages that trickle in leave half of the connections to those that are whole.
+    let mut arriving: Vec<_> = (0..8).map(|_| silent.begin()).collect();
+    for stream in &mut arriving {
+        stream.feed(Bytes::from_static(b"x")).await;
+    }
+    tokio::task::yield_now().await;
+    assert!(silent.0.connections.available_permits() >= 2);
 }
