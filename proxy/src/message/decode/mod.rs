@@ -9,6 +9,8 @@ mod inflate;
 mod zip;
 mod gzip;
 mod tar;
+mod tnef;
+mod rtf;
 mod uuencode;
 
 use bytes::Bytes;
@@ -28,6 +30,7 @@ pub(super) enum Kind {
     Zip,
     Gzip,
     Tar,
+    Tnef,
 }
 
 /// What was unpacked.
@@ -141,6 +144,7 @@ pub(super) fn kind(head: &[u8]) -> Option<Kind> {
             Some(Kind::Zip)
         }
         [0x1f, 0x8b, 8, ..] => Some(Kind::Gzip),
+        _ if tnef::is_tnef(head) => Some(Kind::Tnef),
         _ if tar::is_header(head) => Some(Kind::Tar),
         _ => None,
     }
@@ -166,6 +170,7 @@ pub(super) fn unpack(
         Kind::Zip => zip::unpack(bytes, allowance, found),
         Kind::Gzip => gzip::unpack(bytes, name, allowance, found),
         Kind::Tar => tar::unpack(bytes, allowance, found),
+        Kind::Tnef => tnef::unpack(bytes, allowance, found),
     }
 }
 

@@ -150,6 +150,44 @@ fn uuencoded_blocks() {
     }
 }
 
+#[test]
+fn winmail_dat() {
+    use archives::{attribute, property, tnef};
+    // The example of MS-OXRTFCP section 3.1.1.
+    let compressed = b"\x2d\0\0\0\x2b\0\0\0LZFu\xf1\xc5\xc7\xa7\x03\0\x0a\0rcpg125B2\x0a\xf3 hel\x09\0 bw\x05\xb0ld}\x0a\x80\x0f\xa0";
+    let properties = [
+        property(0x0003, 0x0e08, &[7, 0, 0, 0]),
+        property(0x001f, 0x1000, &"body\0".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>()),
+        property(0x0102, 0x1013, b"<p>html</p>"),
+        property(0x0102, 0x1009, compressed),
+    ];
+    let inner = [&[0; 16][..], &tnef(&[attribute(1, 0x800c, b"inner body\0")])].concat();
+    let bytes = tnef(&[
+        attribute(1, 0x8004, b"subject\0"),
+        attribute(1, 0x9003, &archives::list(&properties)),
+        attribute(2, 0x9002, &[0; 14]),
+        attribute(2, 0x8010, b"SHORT~1.TXT\0"),
+        attribute(2, 0x800f, b"content"),
+        attribute(2, 0x9005, &archives::list(&[property(0x001e, 0x3707, b"a long name.txt\0")])),
+        attribute(2, 0x9002, &[0; 14]),
+        attribute(2, 0x9005, &archives::list(&[property(0x000d, 0x3701, &inner)])),
+    ]);
+    let expected = [
+        whole("", "subject"),
+        whole("", "body"),
+        whole("", "<p>html</p>"),
+        whole("", "{\\rtf1\\ansi\\ansicpg1252\\pard hello world}\r\n"),
+        whole("a long name.txt", "content"),
+    ];
+    let found = unpacked(bytes.clone());
+    assert_eq!(found[..5], expected);
+    assert_eq!(found.len(), 6);
+    for cut in 0..bytes.len() {
+        let mut allowance = Allowance::new(&Budget::unlimited(), LIMITS, bytes.len() as u64);
+        unpack(Kind::Tnef, &Bytes::copy_from_slice(&bytes[..cut]), None, &mut allowance, &mut Vec::new()).unwrap();
+    }
+}
+
 /// A program that reads on until memory ends would not come back from these.
 #[test]
 fn bombs_end_at_the_limits() {

@@ -253,3 +253,39 @@ pub(in crate::message) fn uuencoded(name: &str, content: &[u8]) -> String {
     }
     text + "`\r\nend\r\n"
 }
+
+pub(in crate::message) fn tnef(attributes: &[Vec<u8>]) -> Vec<u8> {
+    [&b"\x78\x9f\x3e\x22\x01\0"[..], &attributes.concat()].concat()
+}
+
+pub(in crate::message) fn attribute(level: u8, id: u16, data: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![level];
+    bytes.extend_from_slice(&id.to_le_bytes());
+    bytes.extend_from_slice(&[0, 0]);
+    put(&mut bytes, data.len());
+    bytes.extend_from_slice(data);
+    let sum = data.iter().fold(0u16, |sum, &byte| sum.wrapping_add(u16::from(byte)));
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+pub(super) fn list(properties: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    put(&mut bytes, properties.len());
+    bytes.extend_from_slice(&properties.concat());
+    bytes
+}
+
+/// With one value.
+pub(super) fn property(kind: u16, id: u16, value: &[u8]) -> Vec<u8> {
+    let mut bytes = [kind.to_le_bytes(), id.to_le_bytes()].concat();
+    if kind < 0x000d {
+        bytes.extend_from_slice(value);
+        return bytes;
+    }
+    put(&mut bytes, 1);
+    put(&mut bytes, value.len());
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
