@@ -1,7 +1,8 @@
 //! An authoritative DNS server for tests and the demo: a zone in memory, served over UDP and TCP on the loopback
 //! interface by tasks of this process.
 //!
-//! It answers any name: what the zone does not hold does not exist. It knows no delegation, no wildcards and no DNSSEC.
+//! It answers any name: what the zone does not hold does not exist. It knows wildcards, but no delegation and no
+//! DNSSEC.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -225,6 +226,20 @@ mod tests {
         assert_eq!(ask(&server, "z.example.", RecordType::A).await.metadata.response_code, ResponseCode::NXDomain);
         assert_eq!(ask(&server, "f.example.", RecordType::A).await.metadata.response_code, ResponseCode::ServFail);
         assert_eq!(server.udp_queries(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_wildcard_stands_for_what_does_not_exist() {
+        let zone = Zone::new().a("*.list.example", [127, 0, 0, 2]).a("a.b.list.example", [192, 0, 2, 1]);
+        let server = ZoneServer::start(zone, (Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let mut found = Vec::new();
+        for name in
+            ["x.list.example.", "x.y.list.example.", "a.b.list.example.", "b.list.example.", "c.b.list.example."]
+        {
+            found.push(ask(&server, name, RecordType::A).await.answers.len());
+        }
+        // The last two: a name that others stand below exists, and stops the wildcard above it.
+        assert_eq!(found, [1, 1, 1, 0, 0]);
     }
 
     #[tokio::test]

@@ -140,7 +140,7 @@ impl Zone {
         let mut owner = name.clone();
         for _ in 0..ALIASES {
             let key = key_of(&owner);
-            let Some(node) = self.nodes.get(&key) else {
+            let Some(node) = self.nodes.get(&key).or_else(|| self.wildcard(&key)) else {
                 return Reply::Records { records, exists: self.has_below(&key) };
             };
             // What is written down beats "every type".
@@ -170,6 +170,17 @@ impl Zone {
             }
         }
         Reply::Failure
+    }
+
+    /// The wildcard that stands for a name that does not exist: the one right below the closest name above that does (RFC
+    /// 4592 section 3.3.1).
+    fn wildcard(&self, name: &str) -> Option<&Node> {
+        if self.has_below(name) {
+            return None;
+        }
+        let parents = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
+        let closest = parents.into_iter().find(|parent| self.nodes.contains_key(*parent) || self.has_below(parent))?;
+        self.nodes.get(&format!("*.{closest}"))
     }
 
     /// Whether names stand below this one: it is then an empty non-terminal, which exists (RFC 4592 section 2.2.2).
