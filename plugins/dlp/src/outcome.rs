@@ -8,6 +8,9 @@ use crate::search::Found;
 /// How many masked values of one kind a reason shows.
 const SHOWN: usize = 5;
 
+/// Tags of a decision: the host takes no more.
+const MAX_TAGS: usize = 64;
+
 /// Bytes of a reason; a long one is cut.
 const MAX_REASON: usize = 1000;
 
@@ -80,18 +83,26 @@ pub(crate) fn decide(
     };
     let verdict = incomplete.verdict(of_rules);
     let is_delivered = matches!(verdict, Verdict::Pass | Verdict::Route(_));
-    let mut decision = Decision::new(verdict).because(reason(triggered, incomplete.searches));
-    for rule in triggered {
-        decision = decision.tag("dlp", rule.name);
-        if let Action::Tag(name) = rule.action {
-            decision = decision.tag(name, rule.name);
-        }
-    }
-    for search in incomplete.searches {
-        decision = decision.tag("dlp-incomplete", *search);
-    }
+    let decision = Decision::new(verdict).because(reason(triggered, incomplete.searches));
+    let decision = tag(decision, triggered, incomplete.searches);
     let edits = if is_delivered { added_recipients(triggered, recipients) } else { Edits::new() };
     decision.with(edits)
+}
+
+/// Searches that were cut short, then what the operator wants to see, then every rule; `dlp-more` says how many tags had no
+/// room.
+fn tag(decision: Decision, triggered: &[Triggered<'_>], cut_short: &[&str]) -> Decision {
+    let searches = cut_short.iter().map(|search| ("dlp-incomplete", *search));
+    let own = triggered.iter().filter_map(|rule| match rule.action {
+        Action::Tag(name) => Some((name.as_str(), rule.name)),
+        _ => None,
+    });
+    let rules = triggered.iter().map(|rule| ("dlp", rule.name));
+    let tags: Vec<(&str, &str)> = searches.chain(own).chain(rules).collect();
+    let room = if tags.len() > MAX_TAGS { MAX_TAGS - 1 } else { tags.len() };
+    let left_out = tags.len() - room;
+    let decision = tags.into_iter().take(room).fold(decision, |decision, (name, value)| decision.tag(name, value));
+    if left_out == 0 { decision } else { decision.tag("dlp-more", left_out.to_string()) }
 }
 
 fn route(triggered: &[Triggered<'_>]) -> Option<String> {

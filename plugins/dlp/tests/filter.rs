@@ -170,6 +170,19 @@ fn the_most_severe_action_wins_and_all_are_reported() {
 }
 
 #[test]
+fn more_rules_than_a_decision_has_room_for_tags() {
+    let rule = |number: usize| format!(r#"{{"name":"r{number}","keywords":["one"],"action":{{"tag":"t{number}"}}}}"#);
+    let rules: Vec<String> = (0..100).map(rule).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let outcome = harness(&rules).run(text("one"));
+    assert_eq!(outcome.verdict, Verdict::Pass);
+    assert_eq!((outcome.tag("t0"), outcome.tag("t62")), (Some("r0"), Some("r62")));
+    assert_eq!((outcome.tag("t63"), outcome.tag("dlp-more")), (None, Some("137")));
+    let outcome = harness(&rules[..32]).run(text("one"));
+    assert_eq!((outcome.tag("dlp"), outcome.tag("dlp-more")), (Some("r31"), None));
+}
+
+#[test]
 fn a_recipient_is_not_added_twice() {
     let rule = |name: &str| {
         format!(r#"{{"name":"{name}","keywords":["one"],"action":{{"add_recipient":"Audit@example.com"}}}}"#)
