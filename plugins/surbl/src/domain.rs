@@ -56,15 +56,14 @@ impl std::fmt::Display for Subject {
     }
 }
 
-/// One label more than the longest suffix that applies. A host that is itself a private suffix (somebody's
-/// "blogs.example" under which others have blogs) is looked up as it stands; a registry's suffix is not.
+/// One label more than the longest suffix that applies. A host that is itself a suffix has no owner of its own, and is
+/// not looked up; one of the operator's is, as it stands.
 fn registrable<'a>(host: &'a str, extra_suffixes: &[String]) -> Option<&'a str> {
     let extra = extra_suffixes.iter().filter(|suffix| is_within(host, suffix)).map(|suffix| suffix.len()).max();
     let listed = psl::suffix(host.as_bytes())?;
-    let is_registry = listed.typ() != Some(psl::Type::Private);
     let suffix = listed.as_bytes().len().max(extra.unwrap_or(0));
     if suffix >= host.len() {
-        return (!is_registry || extra == Some(host.len())).then_some(host);
+        return (extra == Some(host.len())).then_some(host);
     }
     let above = host.get(..host.len() - suffix - 1)?;
     let begin = above.rfind('.').map_or(0, |dot| dot + 1);
@@ -107,7 +106,8 @@ mod tests {
             ("com", None),
             ("user.github.io", Some("user.github.io")),
             ("www.user.github.io", Some("user.github.io")),
-            ("github.io", Some("github.io")),
+            ("github.io", None),
+            ("uk.com", None),
             ("www.city.kobe.jp", Some("city.kobe.jp")),
             ("www.bad.test", Some("bad.test")),
             ("www.xn--85x722f.xn--55qx5d.cn", Some("xn--85x722f.xn--55qx5d.cn")),
@@ -126,6 +126,7 @@ mod tests {
         assert_eq!(domain_of("a.user.hosting.example", &["hosting.example"]).as_deref(), Some("user.hosting.example"));
         assert_eq!(domain_of("a.b.c.d.example", &["c.d.example"]).as_deref(), Some("b.c.d.example"));
         assert_eq!(domain_of("hosting.example", &["hosting.example"]).as_deref(), Some("hosting.example"));
+        assert_eq!(domain_of("github.io", &["github.io"]).as_deref(), Some("github.io"));
         assert_eq!(domain_of("a.otherhosting.example", &["hosting.example"]).as_deref(), Some("otherhosting.example"));
     }
 
