@@ -4,6 +4,7 @@
 //! - `test` runs every test of the repository;
 //! - `demo` shows messages pass, get rejected and get rerouted;
 //! - `acceptance` measures the built binary against the release criteria;
+//! - `conformance` runs other people's test suites against the built binary;
 //! - `guards` shows that tests against attacks fail without what they guard;
 //! - `fuzz` runs the fuzz targets;
 //! - `licences` looks at the licences of all dependencies.
@@ -16,6 +17,7 @@ mod component;
 mod test;
 mod demo;
 mod acceptance;
+mod conformance;
 mod guards;
 mod licences;
 mod fuzz;
@@ -37,6 +39,8 @@ enum Task {
     Demo,
     /// Run the release criteria against the built binary and print what each came to
     Acceptance(acceptance::Options),
+    /// Run other people's test suites against the built binary and print how far it agrees
+    Conformance(conformance::Options),
     /// Take guards against attacks out of a copy of the tree and show that their tests fail without them
     Guards(guards::Options),
     /// Feed the parsers and state machines with inputs made to break them
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Demo => demo::run(),
         Task::Acceptance(options) => acceptance::run(&options),
+        Task::Conformance(options) => conformance::run(&options),
         Task::Guards(options) => guards::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Licences => licences::run(),
