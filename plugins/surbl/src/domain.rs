@@ -1,6 +1,6 @@
 //! From the host of a URL to the name that a list is asked for.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// What is looked up for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,15 +8,15 @@ pub enum Subject {
     /// A domain that somebody registered.
     Domain(String),
     /// An address.
-    Address(Ipv4Addr),
+    Address(IpAddr),
 }
 
 impl Subject {
-    /// The subject of a host as [`mailweir_filter::mail::Url`] gives it: lower case, A-labels, dotted quad. `None`
-    /// for what lists do not hold: IPv6 addresses, single labels, public suffixes, names no resolver would take.
+    /// The subject of a host as [`mailweir_filter::mail::Url`] gives it: lower case, A-labels, dotted quad, IPv6 without
+    /// brackets. `None` for what lists do not hold: single labels, public suffixes, names no resolver would take.
     pub fn of_host(host: &str, extra_suffixes: &[String]) -> Option<Self> {
         let host = host.strip_suffix('.').unwrap_or(host);
-        if let Ok(address) = host.parse::<Ipv4Addr>() {
+        if let Ok(address) = host.parse::<IpAddr>() {
             return Some(Self::Address(address));
         }
         if !is_host_name(host) || !host.contains('.') {
@@ -25,14 +25,26 @@ impl Subject {
         registrable(host, extra_suffixes).map(|domain| Self::Domain(domain.to_owned()))
     }
 
-    /// The name to ask for in a zone; an address with its octets reversed (RFC 5782 section 2.1). `None` when the
-    /// two together are longer than a name may be.
+    /// The IPv4 address that an IPv6 address maps: it leads to the same host, and lists know it by that.
+    pub fn mapped(&self) -> Option<Self> {
+        match self {
+            Self::Address(IpAddr::V6(address)) => address.to_ipv4_mapped().map(|address| Self::Address(address.into())),
+            _ => None,
+        }
+    }
+
+    /// The name to ask for in a zone; an address with its octets or nibbles reversed (RFC 5782 sections 2.1 and 2.4).
+    /// `None` when the two together are longer than a name may be.
     pub fn query(&self, zone: &str) -> Option<String> {
         let query = match self {
             Self::Domain(domain) => format!("{domain}.{zone}"),
-            Self::Address(address) => {
+            Self::Address(IpAddr::V4(address)) => {
                 let [a, b, c, d] = address.octets();
                 format!("{d}.{c}.{b}.{a}.{zone}")
+            }
+            Self::Address(IpAddr::V6(address)) => {
+                let nibbles = address.octets().into_iter().rev().flat_map(|octet| [octet & 15, octet >> 4]);
+                nibbles.map(|nibble| format!("{nibble:x}.")).chain([zone.to_owned()]).collect()
             }
         };
         (query.len() <= 253).then_some(query)
@@ -112,7 +124,7 @@ mod tests {
             ("www.bad.test", Some("bad.test")),
             ("www.xn--85x722f.xn--55qx5d.cn", Some("xn--85x722f.xn--55qx5d.cn")),
             ("localhost", None),
-            ("2001:db8::1", None),
+            ("2001:db8::1", Some("2001:db8::1")),
             ("a..example.com", None),
             ("a b.example.com", None),
             ("192.0.2.7", Some("192.0.2.7")),
@@ -134,6 +146,10 @@ mod tests {
     fn queries() {
         let query = |host: &str| Subject::of_host(host, &[]).and_then(|subject| subject.query("multi.surbl.org"));
         assert_eq!(query("127.0.0.2").as_deref(), Some("2.0.0.127.multi.surbl.org"));
+        assert_eq!(
+            query("::ffff:7f00:2").as_deref(),
+            Some("2.0.0.0.0.0.f.7.f.f.f.f.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.multi.surbl.org")
+        );
         assert_eq!(query("www.example.com").as_deref(), Some("example.com.multi.surbl.org"));
         assert_eq!(
             query(&format!("{0}.{0}.{0}.{1}.com", "a".repeat(63), "b".repeat(55))).map(|query| query.len()),

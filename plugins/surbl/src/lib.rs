@@ -17,7 +17,7 @@ use mailweir_filter::prelude::*;
 
 use config::{Config, OnDnsFailure, Zone};
 use domain::Subject;
-use listing::{Action, Answer};
+use listing::{Action, Answer, Evidence};
 
 /// How many listings a reason names.
 const NAMED: usize = 5;
@@ -34,15 +34,16 @@ struct Listing {
     subject: Subject,
     zone: String,
     action: Action,
-    bits: u16,
+    evidence: Evidence,
 }
 
 /// What all lists said about a message.
 #[derive(Debug, Default)]
 struct Answers {
     listings: Vec<Listing>,
-    has_failures: bool,
-    /// For the operator; each once, though every query may get the same answer.
+    /// Lists that did not answer, or refused to; each once, though every query may have met the same.
+    failures: BTreeSet<String>,
+    /// For the operator.
     warnings: BTreeSet<String>,
 }
 
@@ -78,8 +79,14 @@ impl Surbl {
             let Some(subject) = Subject::of_host(&url.host, &self.config.extra_suffixes) else { continue };
             let is_ignored = subject.is_under(&self.config.ignore)
                 || self.config.ignore.iter().any(|above| domain::is_within(&url.host, above));
-            if !is_ignored && seen.insert(subject.to_string()) {
-                subjects.push((url.source, subject));
+            if is_ignored {
+                continue;
+            }
+            let mapped = subject.mapped();
+            for subject in std::iter::once(subject).chain(mapped) {
+                if seen.insert(subject.to_string()) {
+                    subjects.push((url.source, subject));
+                }
             }
         }
         subjects
@@ -108,11 +115,11 @@ impl Surbl {
     }
 
     fn decide(&self, answers: Answers, nothing_asked: bool) -> Decision {
-        let Answers { mut listings, has_failures, warnings } = answers;
+        let Answers { mut listings, failures, warnings } = answers;
         warnings.iter().for_each(|warning| observe::warn(warning));
         listings.sort_by_key(|listing| std::cmp::Reverse(listing.action));
         let Some(worst) = listings.first() else {
-            return self.decide_unlisted(has_failures, nothing_asked);
+            return self.decide_unlisted(failures, nothing_asked);
         };
         let decision = match worst.action {
             Action::Reject => Decision::reject("5.7.1", format!("the message names {worst}")),
@@ -128,15 +135,16 @@ impl Surbl {
         decision.because(named).tag("surbl", "listed")
     }
 
-    fn decide_unlisted(&self, has_failures: bool, nothing_asked: bool) -> Decision {
-        if has_failures {
+    fn decide_unlisted(&self, failures: BTreeSet<String>, nothing_asked: bool) -> Decision {
+        if !failures.is_empty() {
             let decision = match self.config.on_dns_failure {
                 OnDnsFailure::Pass => Decision::pass(),
                 OnDnsFailure::Tempfail => {
                     Decision::tempfail("4.4.3", "domains in the message cannot be looked up now, try again later")
                 }
             };
-            return decision.because("a list did not answer").tag("surbl", "temperror");
+            let lists = failures.into_iter().take(NAMED).collect::<Vec<_>>().join("; ");
+            return decision.because(lists).tag("surbl", "temperror");
         }
         Decision::pass().tag("surbl", if nothing_asked { "none" } else { "clean" })
     }
@@ -148,21 +156,23 @@ impl Answers {
             Ok(names) => names.values,
             Err(Error::NotFound | Error::Invalid(_)) => return,
             Err(Error::Timeout | Error::Failure(_)) => {
-                self.has_failures = true;
+                observe::count("unanswered", 1);
+                self.failures.insert(format!("{} does not answer", zone.zone));
                 return;
             }
         };
         let answers = addresses.iter().filter_map(|address| address.parse::<Ipv4Addr>().ok());
         for answer in answers.map(|address| listing::read(address, zone)) {
             match answer {
-                Answer::Listed(action, bits) => {
+                Answer::Listed(action, evidence) => {
                     let (subject, zone) = (subject.clone(), zone.zone.clone());
-                    self.listings.push(Listing { subject, zone, action, bits });
+                    self.listings.push(Listing { subject, zone, action, evidence });
                 }
                 Answer::Refused(address) => {
                     observe::count("refused", 1);
-                    self.warnings.insert(format!("{} answers {address}: it refuses to serve this resolver", zone.zone));
-                    self.has_failures = true;
+                    let refusal = format!("{} answers {address}: it refuses to serve this resolver", zone.zone);
+                    self.warnings.insert(refusal.clone());
+                    self.failures.insert(refusal);
                 }
                 Answer::Foreign(address) => {
                     observe::count("foreign_answer", 1);
@@ -176,10 +186,7 @@ impl Answers {
 
 impl std::fmt::Display for Listing {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let bits: Vec<String> =
-            (1..8).map(|bit| 1u16 << bit).filter(|bit| self.bits & bit != 0).map(|bit| bit.to_string()).collect();
-        let word = if bits.len() == 1 { "bit" } else { "bits" };
-        write!(formatter, "{}, listed in {} ({word} {})", self.subject, self.zone, bits.join(" and "))
+        write!(formatter, "{}, listed in {} ({})", self.subject, self.zone, self.evidence)
     }
 }
 

@@ -84,11 +84,47 @@ fn registrable_domains_are_asked_for_once_and_addresses_reversed() {
     assert_eq!(
         queries,
         [
+            "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.multi.surbl.test",
             "1.2.0.192.multi.surbl.test",
             "sender.example.multi.surbl.test",
             "shop.co.uk.multi.surbl.test",
             "user.hosting.test.multi.surbl.test"
         ]
+    );
+}
+
+#[test]
+fn a_mapped_address_is_asked_for_in_both_families() {
+    let harness = harness("").url("http://[::ffff:192.0.2.1]/", "::ffff:192.0.2.1", UrlSource::Html);
+    let outcome = harness.run("Subject: hi\n\nx\n");
+    assert_eq!(
+        outcome.dns_queries,
+        [
+            "1.0.2.0.0.0.0.c.f.f.f.f.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.multi.surbl.test",
+            "1.2.0.192.multi.surbl.test"
+        ]
+    );
+}
+
+#[test]
+fn lists_of_codes() {
+    let config = r#"{"zones":[{"zone":"dbl.test","reject_codes":["127.0.1.2-127.0.1.99"],
+        "tag_codes":["127.0.1.102-106"],"addresses":false}]}"#;
+    let run = |answer: &str| {
+        let harness = Harness::new::<Surbl>(config).expect("a configuration").dnsbl("bad.test.dbl.test", &[answer]);
+        harness.run(message("http://www.bad.test/"))
+    };
+    let listed = run("127.0.1.4");
+    assert_eq!(listed.reply().as_deref(), Some("550 5.7.1 the message names bad.test, listed in dbl.test (127.0.1.4)"));
+    let tagged = run("127.0.1.103");
+    assert_eq!((tagged.verdict.clone(), tagged.tag("surbl")), (Verdict::Pass, Some("listed")));
+    for (answer, tag) in [("127.0.0.2", "clean"), ("127.0.1.255", "temperror"), ("127.255.255.254", "temperror")] {
+        let outcome = run(answer);
+        assert_eq!((outcome.verdict.clone(), outcome.tag("surbl")), (Verdict::Pass, Some(tag)), "{answer}");
+    }
+    assert_eq!(
+        run("127.255.255.254").reasons(),
+        ["dbl.test answers 127.255.255.254: it refuses to serve this resolver"]
     );
 }
 
@@ -148,7 +184,16 @@ fn mistakes_in_the_configuration_are_named() {
         ("{}", "missing field `zones`"),
         (r#"{"zones":[]}"#, "zones: there is none"),
         (r#"{"zones":[{"zone":"a b","reject_bits":[2]}]}"#, "zones.zone: \"a b\" is not a domain name"),
-        (r#"{"zones":[{"zone":"l.test"}]}"#, "zone \"l.test\": it has no bits"),
+        (r#"{"zones":[{"zone":"l.test"}]}"#, "zone \"l.test\": it has no bits and no codes"),
+        (r#"{"zones":[{"zone":"l.test","reject_codes":["127.0.1"]}]}"#, "\"127.0.1\" is not a code such as"),
+        (r#"{"zones":[{"zone":"l.test","reject_codes":["10.0.0.1"]}]}"#, "10.0.0.1 is not within 127.0.0.0/8"),
+        (r#"{"zones":[{"zone":"l.test","reject_codes":["127.0.0.9-2"]}]}"#, "127.0.0.9-2 ends before it begins"),
+        (r#"{"zones":[{"zone":"l.test","reject_codes":["127.0.0.0-9"]}]}"#, "127.0.0.0-9 holds 127.0.0.1"),
+        (r#"{"zones":[{"zone":"l.test","tag_codes":["127.255.255.254"]}]}"#, "refuse us; that is no listing"),
+        (
+            r#"{"zones":[{"zone":"l.test","reject_codes":["127.0.1.2-9"],"tag_codes":["127.0.1.9"]}]}"#,
+            "tag_codes: 127.0.1.9 overlaps 127.0.1.2-127.0.1.9",
+        ),
         (r#"{"zones":[{"zone":"l.test","reject_bits":[6]}]}"#, "reject_bits: 6 is not a bit"),
         (r#"{"zones":[{"zone":"l.test","reject_bits":[256]}]}"#, "reject_bits: 256 is not a bit"),
         (r#"{"zones":[{"zone":"l.test","tag_bits":[1]}]}"#, "tag_bits: lists answer 127.0.0.1"),
