@@ -17,13 +17,15 @@ use mailweir_filter::prelude::*;
 use config::{Action, Config, Incomplete};
 use detector::Detector;
 use outcome::Triggered;
-use search::{DetectorSearch, Found, RuleSearch};
+use search::{DetectorSearch, Disguise, Found, RuleSearch};
 
 /// The filter, configured.
 #[derive(Debug)]
 pub struct Dlp {
     detectors: Vec<DetectorSearch>,
     rules: Vec<Rule>,
+    /// None when no rule has keywords.
+    disguise: Option<Disguise>,
     incomplete: Incomplete,
 }
 
@@ -47,9 +49,14 @@ impl Filter for Dlp {
         detectors.sort_unstable();
         detectors.dedup();
         let detectors = detectors.into_iter().map(DetectorSearch::new).collect::<Result<Vec<_>, _>>()?;
+        let has_keywords = config.rules.iter().any(|rule| !rule.keywords.is_empty());
+        let disguise = has_keywords.then(Disguise::new).transpose()?;
         let plan = Plan::new().on_end();
         let edits = rules.iter().any(|rule| matches!(rule.action, Action::AddRecipient(_)));
-        Ok((Self { detectors, rules, incomplete: config.incomplete }, if edits { plan.edits() } else { plan }))
+        Ok((
+            Self { detectors, rules, disguise, incomplete: config.incomplete },
+            if edits { plan.edits() } else { plan },
+        ))
     }
 
     fn on_end(&mut self, mail: &Mail) -> (Decision, Edits) {
@@ -57,9 +64,10 @@ impl Filter for Dlp {
             self.detectors.iter().map(|search| (search.detector, search.run(mail))).collect();
         let mut cut_short: Vec<&str> =
             found.iter().filter(|(_, found)| found.is_incomplete).map(|(detector, _)| detector.name()).collect();
+        let may_be_disguised = self.disguise.as_ref().is_some_and(|disguise| disguise.is_possible(mail));
         let mut triggered = Vec::new();
         for rule in &self.rules {
-            let searched = rule.search.run(mail);
+            let searched = rule.search.run(mail, may_be_disguised);
             cut_short.extend(searched.iter().filter(|(_, found)| found.is_incomplete).map(|(kind, _)| *kind));
             let detected = rule.detect.iter().filter_map(|detector| Some((detector.name(), found.get(detector)?)));
             let all: Vec<(&str, &Found)> =

@@ -7,10 +7,13 @@ use mailweir_filter::scan::{Hit, PatternOptions, PatternSet, Scope};
 
 use crate::config::{Label, RuleConfig};
 use crate::detector::{Detector, Finding};
-use crate::keywords::{Keyword, has_word_boundaries};
+use crate::keywords::{self, Keyword, has_word_boundaries};
 
 /// The host returns no more hits of a search; reaching it means that there may be more.
 const MAX_HITS: u32 = 10_000;
+
+/// Keywords in disguise that are searched for at once: the host limits what a set takes compiled.
+const BATCH: usize = 200;
 
 /// What one search found: distinct values, each with what a log may show of it.
 #[derive(Debug, Default)]
@@ -19,6 +22,14 @@ pub(crate) struct Found {
     pub(crate) distinct: BTreeMap<String, Option<String>>,
     /// Whether the search ended early, at the host's limit.
     pub(crate) is_incomplete: bool,
+}
+
+impl Found {
+    /// What another search for the same found.
+    fn add(&mut self, more: Self) {
+        self.distinct.extend(more.distinct);
+        self.is_incomplete |= more.is_incomplete;
+    }
 }
 
 /// A detector with its compiled candidate patterns.
@@ -63,10 +74,30 @@ fn joined(hits: Vec<Hit>) -> Vec<Vec<u8>> {
     candidates
 }
 
+/// Whether a message's text can hold words in disguise.
+#[derive(Debug)]
+pub(crate) struct Disguise(PatternSet);
+
+impl Disguise {
+    /// # Errors
+    ///
+    /// The host could not compile the pattern.
+    pub(crate) fn new() -> Result<Self, String> {
+        let set = PatternSet::compile(&[keywords::disguise()], PatternOptions::REGEX);
+        set.map(Self).map_err(|problem| format!("keywords: {problem}"))
+    }
+
+    pub(crate) fn is_possible(&self, mail: &Mail) -> bool {
+        !self.0.find(mail, Scope::Text, 1).is_empty()
+    }
+}
+
 /// The keywords and patterns of one rule, compiled.
 #[derive(Debug)]
 pub(crate) struct RuleSearch {
     sets: Vec<WordSet>,
+    /// The keywords once more, those that count as whole words and those that do not.
+    keywords: [Vec<String>; 2],
     labels: Vec<Label>,
 }
 
@@ -91,19 +122,17 @@ impl RuleSearch {
     /// The host could not compile the keywords or patterns; the error names the one.
     pub(crate) fn new(rule: &RuleConfig) -> Result<Self, String> {
         let mut sets = Vec::new();
-        for whole_word in [true, false] {
-            let keywords = || {
-                rule.keywords.iter().filter(|keyword| whole_word == (rule.whole_word && has_word_boundaries(keyword)))
-            };
+        let is_whole = |keyword: &String| rule.whole_word && has_word_boundaries(keyword);
+        let (whole, parts): (Vec<String>, Vec<String>) = rule.keywords.iter().cloned().partition(is_whole);
+        for (keywords, whole_word) in [(&whole, true), (&parts, false)] {
             let (mut literals, mut phrases) = (Vec::new(), Vec::new());
-            for keyword in keywords() {
+            for keyword in keywords {
                 match Keyword::new(keyword) {
                     Keyword::Literal(text) => literals.push((text, keyword.clone())),
                     Keyword::Phrase(pattern) => phrases.push((pattern, keyword.clone())),
                 }
             }
-            let word = if whole_word { PatternOptions::WHOLE_WORD } else { PatternOptions::empty() };
-            let options = PatternOptions::CASE_INSENSITIVE | word;
+            let options = options(whole_word);
             sets.extend(WordSet::keywords(literals, options)?);
             sets.extend(WordSet::keywords(phrases, options | PatternOptions::REGEX)?);
         }
@@ -112,13 +141,35 @@ impl RuleSearch {
                 .map_err(|problem| format!("patterns: {problem}"))?;
             sets.push(WordSet { patterns, names: Names::Matches });
         }
-        Ok(Self { sets, labels: rule.labels.clone() })
+        Ok(Self { sets, keywords: [whole, parts], labels: rule.labels.clone() })
     }
 
     /// Keywords, patterns and labels found, each kind with a name to report it under.
-    pub(crate) fn run(&self, mail: &Mail) -> Vec<(&'static str, Found)> {
-        let mut found: Vec<(&'static str, Found)> = self.sets.iter().map(|set| set.run(mail)).collect();
-        found.push(("label", self.find_labels(mail)));
+    pub(crate) fn run(&self, mail: &Mail, may_be_disguised: bool) -> Vec<(&'static str, Found)> {
+        let mut found: BTreeMap<&'static str, Found> = BTreeMap::new();
+        for set in &self.sets {
+            let (kind, more) = set.run(mail);
+            found.entry(kind).or_default().add(more);
+        }
+        if may_be_disguised && !self.keywords.iter().all(Vec::is_empty) {
+            found.entry("keyword").or_default().add(self.find_disguised(mail));
+        }
+        found.insert("label", self.find_labels(mail));
+        found.into_iter().collect()
+    }
+
+    fn find_disguised(&self, mail: &Mail) -> Found {
+        let mut found = Found::default();
+        for (keywords, whole_word) in self.keywords.iter().zip([true, false]) {
+            for batch in keywords.chunks(BATCH) {
+                let patterns = batch.iter().map(|keyword| (keywords::disguised(keyword), keyword.clone())).collect();
+                match WordSet::keywords(patterns, options(whole_word) | PatternOptions::REGEX) {
+                    Ok(set) => set.into_iter().for_each(|set| found.add(set.run(mail).1)),
+                    // What cannot be searched for may be there.
+                    Err(_) => found.is_incomplete = true,
+                }
+            }
+        }
         found
     }
 
@@ -158,6 +209,11 @@ impl WordSet {
             }
         }
     }
+}
+
+fn options(whole_word: bool) -> PatternOptions {
+    let word = if whole_word { PatternOptions::WHOLE_WORD } else { PatternOptions::empty() };
+    PatternOptions::CASE_INSENSITIVE | word
 }
 
 fn is_full(hits: &[Hit]) -> bool {

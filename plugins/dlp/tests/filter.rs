@@ -78,6 +78,16 @@ fn every_detector_finds_its_own() {
         ("fr-nir", "NIR 2 55 08 14 168 025 38"),
         ("de-steuer-id", "Steuer-ID 86 095 742 719"),
         ("ch-ahv", "AHV 756.9217.0769.85"),
+        ("us-itin", "ITIN 911-70-1234"),
+        ("uk-nhs", "NHS 401 023 2137"),
+        ("uk-nino", "NI number AB 12 34 56 C"),
+        ("es-nif", "DNI 12345678Z"),
+        ("it-codice-fiscale", "CF RSSMRA85T10A562S"),
+        ("pl-pesel", "PESEL 44051401458"),
+        ("nl-bsn", "BSN 1112.22.333, or BSN: 111222333"),
+        ("be-rijksregister", "nr. 85.07.30-033.28"),
+        ("private-key", "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n"),
+        ("aws-access-key", "key AKIAIOSFODNN7EXAMPLE"),
         ("email-address", "write to jane.doe@example.org"),
     ] {
         let rule = format!(r#"{{"name":"r","detect":["{detector}"],"action":{{"tag":"found"}}}}"#);
@@ -105,6 +115,22 @@ fn keywords_in_any_script_and_case() {
     }
     let parts = rule.replace("\"action\"", "\"whole_word\":false,\"action\"");
     assert_eq!(harness(&[&parts]).run(text("confidentiality")).verdict, Verdict::Route("encryption".to_owned()));
+}
+
+#[test]
+fn keywords_in_disguise() {
+    let rule =
+        r#"{"name":"marked","keywords":["secret","réservé","top secret"],"minimum":1,"action":{"route":"encryption"}}"#;
+    for body in ["s\u{ad}ec\u{200b}ret", "ｓｅｃｒｅｔ", "re\u{301}serve\u{301}", "top\u{a0}\u{200b}secret"] {
+        let outcome = harness(&[rule]).run(text(body));
+        assert_eq!(outcome.verdict, Verdict::Route("encryption".to_owned()), "{body}");
+    }
+    for body in ["s\u{ad}ec\u{200b}re", "secre\u{200b}cy", "sec ret"] {
+        assert_eq!(harness(&[rule]).run(text(body)).verdict, Verdict::Pass, "{body}");
+    }
+    // Both searches find it, and it counts once.
+    let rule = rule.replace("\"minimum\":1", "\"minimum\":2");
+    assert_eq!(harness(&[&rule]).run(text("secret s\u{ad}ecret")).verdict, Verdict::Pass);
 }
 
 #[test]
@@ -195,7 +221,7 @@ fn a_recipient_is_not_added_twice() {
 
 /// Ten thousand decoys before two real cards.
 fn flood() -> String {
-    text(&format!("{}4111 1111 1111 1111\n5555 5555 5555 4444", "4111111111111112\n".repeat(10_001)))
+    text(&format!("{}4111 1111 1111 1111\n5555 5555 5555 4444", "4111111111111112;\n".repeat(10_001)))
 }
 
 #[test]
@@ -205,7 +231,7 @@ fn data_does_not_hide_behind_decoys() {
     assert_eq!(outcome.reasons(), ["credit-card: too many candidate matches to check"]);
     assert_eq!(outcome.tag("dlp-incomplete"), Some("credit-card"));
     let cards: Vec<String> = (0..10_500).map(card).collect();
-    let outcome = harness(&[CARDS]).run(text(&cards.join("\n")));
+    let outcome = harness(&[CARDS]).run(text(&cards.join(";\n")));
     assert_eq!(outcome.reply().as_deref(), Some("550 5.7.1 payment card data may not leave unencrypted"));
     assert!(outcome.reasons()[0].contains("credit-card at least 10000 ("), "{:?}", outcome.reasons());
 }

@@ -35,6 +35,11 @@ fn precision_and_recall() {
         ("us_ssn", Detector::UsSsn),
         ("de_tax_id", Detector::DeSteuerId),
         ("email", Detector::EmailAddress),
+        ("us_itin", Detector::UsItin),
+        ("uk_nhs", Detector::UkNhs),
+        ("es_nif", Detector::EsNif),
+        ("it_fiscal_code", Detector::ItCodiceFiscale),
+        ("pl_pesel", Detector::PlPesel),
     ] {
         let score = scores.entry(detector.name()).or_default();
         for table in cases[table]["tables"].as_array().into_iter().flatten() {
@@ -57,7 +62,7 @@ fn precision_and_recall() {
         );
         assert_eq!(score.found, score.right, "{name} finds what is not there");
     }
-    for name in ["credit-card", "iban", "email-address"] {
+    for name in ["credit-card", "iban", "email-address", "es-nif", "pl-pesel"] {
         assert_eq!(scores[name].right, scores[name].expected, "{name} misses something");
     }
     // Presidio's valid examples are 12345678903 and 98765432106. Their check digits are right, but a number whose first

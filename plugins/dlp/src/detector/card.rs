@@ -8,12 +8,13 @@ use super::digits::{self, Group, SEPARATOR, groups};
 const LENGTHS: std::ops::RangeInclusive<usize> = 12..=19;
 
 /// Runs of digits with at most one separator between two of them, whole: where a card begins in such a run is
-/// decided by [`check`]. Sixty-four digits keep a match under 256 bytes; a longer run is cut between two groups
+/// decided by [`check`]. Fifty digits keep a match under 256 bytes; a longer run is cut between two groups
 /// where that is possible, and its pieces are joined again by the caller.
 pub(super) fn candidate_patterns() -> Vec<String> {
-    let s = SEPARATOR;
+    // A mail program may have wrapped, and another quoted, the line in the middle of a number.
+    let s = format!(r"(?:{SEPARATOR}|\r?\n(?:> ?)?)");
     vec![format!(
-        r"[0-9](?:{s}?[0-9]){{48,63}}(?-u:\b)|[0-9](?:{s}?[0-9]){{11,63}}|[\x{{ff10}}-\x{{ff19}}](?:{s}?[\x{{ff10}}-\x{{ff19}}]){{11,41}}"
+        r"[0-9](?:{s}?[0-9]){{36,49}}(?-u:\b)|[0-9](?:{s}?[0-9]){{11,49}}|[\x{{ff10}}-\x{{ff19}}](?:{s}?[\x{{ff10}}-\x{{ff19}}]){{11,35}}"
     )]
 }
 
@@ -37,12 +38,20 @@ pub(super) fn check(text: &str) -> Vec<Finding> {
 /// The card that begins with the first group, and how many groups it takes.
 fn card_at(groups: &[Group]) -> Option<(String, usize)> {
     let singles = groups.iter().take_while(|group| group.digits.len() == 1).count();
-    if LENGTHS.contains(&singles) {
+    if LENGTHS.contains(&singles) && is_one_number(&groups[..singles]) {
         return join(&groups[..singles]).map(|number| (number, singles));
     }
     (1..=groups.len().min(5))
-        .filter(|&count| is_layout(&groups[..count]))
+        .filter(|&count| is_layout(&groups[..count]) && is_one_number(&groups[..count]))
         .find_map(|count| join(&groups[..count]).map(|number| (number, count)))
+}
+
+/// Whether at most one line break is within the groups, and other separators as well: numbers in a column are numbers of
+/// their own.
+fn is_one_number(groups: &[Group]) -> bool {
+    let inner = &groups[..groups.len().saturating_sub(1)];
+    let breaks = inner.iter().filter(|group| group.separator == Some('\n')).count();
+    breaks == 0 || (breaks == 1 && inner.len() > 1)
 }
 
 /// Whether cards are printed in groups of these lengths. Without this, any row of small numbers would be searched
@@ -134,6 +143,8 @@ mod tests {
             "4111-1111-1111-1111",
             "4111\u{a0}1111\u{2013}1111\u{200b}1111",
             "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1",
+            "4111 1111\r\n1111 1111",
+            "3714\n> 496353 98431",
             "４１１１１１１１１１１１１１１１",
             "3714 496353 98431",
             "3056 930902 5904",
@@ -163,6 +174,8 @@ mod tests {
             "41 11 11 11 11 11 11 11",
             "9999999999999995",
             "351111111111111",
+            "41111111\n11111111",
+            "4111\n1111\n1111\n1111",
         ] {
             assert_eq!(found(text), Vec::<String>::new(), "{text}");
         }

@@ -27,7 +27,9 @@ pub(super) fn groups(text: &str) -> Vec<Group> {
                 group.digits.push(digit);
             }
         } else if !is_invisible(character) {
-            if in_group && let Some(group) = groups.last_mut() {
+            // Of several, such as a line break and the mark of a quoted line, the line break counts.
+            let is_telling = in_group || character == '\n';
+            if is_telling && let Some(group) = groups.last_mut() {
                 group.separator = Some(character);
             }
             in_group = false;
@@ -44,6 +46,17 @@ pub(super) fn only_digits(text: &str) -> String {
 /// The value of an ASCII digit; 0 for anything else, which the callers have excluded.
 pub(super) fn value(digit: u8) -> u32 {
     u32::from(digit.wrapping_sub(b'0')) % 10
+}
+
+/// The sum of the digits, each times its weight; `None` unless there are as many digits as weights.
+pub(super) fn weighted(number: &str, weights: &[u32]) -> Option<u32> {
+    let digits = number.bytes().zip(weights).map(|(digit, weight)| value(digit) * weight);
+    (number.len() == weights.len()).then(|| digits.sum())
+}
+
+/// The remainder of a number, however long, by a small one.
+pub(super) fn remainder(number: &str, modulus: u32) -> u32 {
+    number.bytes().fold(0, |rest, digit| (rest * 10 + value(digit)) % modulus)
 }
 
 /// An ASCII digit for an ASCII or full-width digit.

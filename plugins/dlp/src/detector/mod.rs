@@ -6,8 +6,10 @@
 mod card;
 mod digits;
 mod email;
+mod european;
 mod iban;
 mod national;
+mod secret;
 mod social_security;
 
 use serde::Deserialize;
@@ -28,6 +30,26 @@ pub enum Detector {
     DeSteuerId,
     /// Swiss social security numbers (AHV/AVS), with their EAN-13 check digit.
     ChAhv,
+    /// United States taxpayer numbers of people without a social security number.
+    UsItin,
+    /// British health service numbers, with their check digit.
+    UkNhs,
+    /// British national insurance numbers.
+    UkNino,
+    /// Spanish DNI and NIE, with their check letter.
+    EsNif,
+    /// Italian tax codes, with their check letter.
+    ItCodiceFiscale,
+    /// Polish PESEL numbers, with date and check digit.
+    PlPesel,
+    /// Dutch citizen service numbers, with the test of eleven.
+    NlBsn,
+    /// Belgian national register numbers, with date and check digits.
+    BeRijksregister,
+    /// Private keys in PEM.
+    PrivateKey,
+    /// Access keys of Amazon Web Services.
+    AwsAccessKey,
     /// E-mail addresses: many of them in one message are a customer list.
     EmailAddress,
 }
@@ -48,6 +70,27 @@ impl Finding {
 }
 
 impl Detector {
+    /// Every detector.
+    pub const ALL: [Self; 17] = [
+        Self::CreditCard,
+        Self::Iban,
+        Self::UsSsn,
+        Self::FrNir,
+        Self::DeSteuerId,
+        Self::ChAhv,
+        Self::UsItin,
+        Self::UkNhs,
+        Self::UkNino,
+        Self::EsNif,
+        Self::ItCodiceFiscale,
+        Self::PlPesel,
+        Self::NlBsn,
+        Self::BeRijksregister,
+        Self::PrivateKey,
+        Self::AwsAccessKey,
+        Self::EmailAddress,
+    ];
+
     /// The name in the configuration and in reasons.
     pub fn name(self) -> &'static str {
         match self {
@@ -57,6 +100,16 @@ impl Detector {
             Self::FrNir => "fr-nir",
             Self::DeSteuerId => "de-steuer-id",
             Self::ChAhv => "ch-ahv",
+            Self::UsItin => "us-itin",
+            Self::UkNhs => "uk-nhs",
+            Self::UkNino => "uk-nino",
+            Self::EsNif => "es-nif",
+            Self::ItCodiceFiscale => "it-codice-fiscale",
+            Self::PlPesel => "pl-pesel",
+            Self::NlBsn => "nl-bsn",
+            Self::BeRijksregister => "be-rijksregister",
+            Self::PrivateKey => "private-key",
+            Self::AwsAccessKey => "aws-access-key",
             Self::EmailAddress => "email-address",
         }
     }
@@ -71,6 +124,16 @@ impl Detector {
             Self::FrNir => national::nir_patterns(),
             Self::DeSteuerId => national::steuer_id_patterns(),
             Self::ChAhv => national::ahv_patterns(),
+            Self::UsItin => social_security::itin_patterns(),
+            Self::UkNhs => european::nhs_patterns(),
+            Self::UkNino => european::nino_patterns(),
+            Self::EsNif => european::nif_patterns(),
+            Self::ItCodiceFiscale => european::codice_fiscale_patterns(),
+            Self::PlPesel => european::pesel_patterns(),
+            Self::NlBsn => european::bsn_patterns(),
+            Self::BeRijksregister => european::rijksregister_patterns(),
+            Self::PrivateKey => secret::private_key_patterns(),
+            Self::AwsAccessKey => secret::aws_patterns(),
             Self::EmailAddress => email::candidate_patterns(),
         }
     }
@@ -85,6 +148,16 @@ impl Detector {
             Self::FrNir => national::check_nir(&text).into_iter().collect(),
             Self::DeSteuerId => national::check_steuer_id(&text).into_iter().collect(),
             Self::ChAhv => national::check_ahv(&text).into_iter().collect(),
+            Self::UsItin => social_security::check_itin(&text),
+            Self::UkNhs => european::check_nhs(&text).into_iter().collect(),
+            Self::UkNino => european::check_nino(&text).into_iter().collect(),
+            Self::EsNif => european::check_nif(&text).into_iter().collect(),
+            Self::ItCodiceFiscale => european::check_codice_fiscale(&text).into_iter().collect(),
+            Self::PlPesel => european::check_pesel(&text).into_iter().collect(),
+            Self::NlBsn => european::check_bsn(&text).into_iter().collect(),
+            Self::BeRijksregister => european::check_rijksregister(&text).into_iter().collect(),
+            Self::PrivateKey => secret::check_private_key(&text).into_iter().collect(),
+            Self::AwsAccessKey => secret::check_aws(&text).into_iter().collect(),
             Self::EmailAddress => email::check(&text).into_iter().collect(),
         }
     }

@@ -1,4 +1,4 @@
-//! United States social security numbers.
+//! United States social security numbers, and the taxpayer numbers (ITIN) of those who have none.
 //!
 //! They have no check digit. Without separators nine digits are anything, so that they count only after a word that
 //! says what they are.
@@ -8,31 +8,49 @@ use super::digits::{Group, groups, only_digits};
 
 /// Groups of digits with one separator between them, whole; then nine digits after a telling word.
 pub(super) fn candidate_patterns() -> Vec<String> {
-    vec![
-        r"[0-9]{1,20}(?:[-. \x{a0}\x{2010}-\x{2014}][0-9]{1,20}){2,9}".to_owned(),
-        r"(?i:(?-u:\b)ssn|social[\s-]{1,3}security)[^0-9\r\n]{0,32}[0-9]{9}(?-u:\b)".to_owned(),
-    ]
+    vec![grouped(), after(r"(?-u:\b)ssn|social[\s-]{1,3}security")]
+}
+
+/// The same for taxpayer numbers.
+pub(super) fn itin_patterns() -> Vec<String> {
+    vec![grouped(), after(r"(?-u:\b)itin(?-u:\b)|taxpayer[\s-]{1,3}identification")]
+}
+
+fn grouped() -> String {
+    r"[0-9]{1,20}(?:[-. \x{a0}\x{2010}-\x{2014}][0-9]{1,20}){2,9}".to_owned()
+}
+
+fn after(words: &str) -> String {
+    format!(r"(?i:{words})[^0-9\r\n]{{0,32}}[0-9]{{9}}(?-u:\b)")
 }
 
 /// Three, two and four digits between equal separators, not part of a longer row of the same separators.
 pub(super) fn check(text: &str) -> Vec<Finding> {
+    numbers(text).into_iter().filter(|number| is_assigned(number)).map(Finding::secret).collect()
+}
+
+/// As social security numbers, with area 900 to 999 and a group from 50 to 65, 70 to 88, 90 to 92 or 94 to 99 (IRS
+/// publication 4757).
+pub(super) fn check_itin(text: &str) -> Vec<Finding> {
+    let is_taxpayer = |number: &String| {
+        let group = number.get(3..5).and_then(|group| group.parse().ok()).unwrap_or(0);
+        number.starts_with('9') && matches!(group, 50..=65 | 70..=88 | 90..=92 | 94..=99)
+    };
+    numbers(text).into_iter().filter(is_taxpayer).map(Finding::secret).collect()
+}
+
+/// Nine digits, in the right groups or after a word.
+fn numbers(text: &str) -> Vec<String> {
     if text.starts_with(|character: char| character.is_ascii_alphabetic()) {
-        let number = only_digits(text);
-        return if is_assigned(&number) { vec![Finding::secret(number)] } else { Vec::new() };
+        return vec![only_digits(text)];
     }
     let groups = groups(text);
     let before = |index: usize| index.checked_sub(1).and_then(|previous| groups[previous].separator);
-    groups
-        .windows(3)
-        .enumerate()
-        .filter(|(index, window)| {
-            let inner = window[0].separator;
-            has_shape(window) && inner == window[1].separator && before(*index) != inner && window[2].separator != inner
-        })
-        .map(|(_, window)| window.iter().map(|group| group.digits.as_str()).collect::<String>())
-        .filter(|number| is_assigned(number))
-        .map(Finding::secret)
-        .collect()
+    let windows = groups.windows(3).enumerate().filter(|(index, window)| {
+        let inner = window[0].separator;
+        has_shape(window) && inner == window[1].separator && before(*index) != inner && window[2].separator != inner
+    });
+    windows.map(|(_, window)| window.iter().map(|group| group.digits.as_str()).collect()).collect()
 }
 
 fn has_shape(window: &[Group]) -> bool {
@@ -70,6 +88,16 @@ mod tests {
             assert_eq!(found(text), ["078051123"], "{text}");
         }
         assert_eq!(found("078-05-1123 536-90-4399").len(), 2);
+    }
+
+    #[test]
+    fn taxpayer_numbers() {
+        for text in ["911-70-1234", "911-53-1234", "ITIN 911701234"] {
+            assert_eq!(check_itin(text).len(), 1, "{text}");
+        }
+        for text in ["911-89-1234", "811-70-1234", "911-70-1234-5"] {
+            assert_eq!(check_itin(text).len(), 0, "{text}");
+        }
     }
 
     #[test]
