@@ -136,5 +136,7 @@ fn urls_of_tweets() {
         }
     }
     report(&format!("hosts: {hits} of {expected_count} found, {hits} of {found_count} meant"));
-    assert!(hits * 100 >= expected_count * 95);
+    assert!(hits * 100 >= expected_count * 97);
+    // Most of the others have a scheme and hosts that twitter refuses and browsers open.
+    assert!(hits * 100 >= found_count * 70);
 }

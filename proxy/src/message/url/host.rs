@@ -28,22 +28,18 @@ fn canonical<T: AsRef<str>>(host: Host<T>) -> Option<String> {
     }
 }
 
-/// Endings of file names that are no top-level domains.
-const FILE_ENDINGS: [&str; 56] = [
-    "asp", "aspx", "avi", "bak", "bat", "bmp", "bz", "cfg", "cgi", "class", "conf", "cpp", "css", "csv", "dll", "doc",
-    "docx", "eml", "exe", "gif", "gz", "htm", "html", "ico", "ics", "ini", "iso", "jar", "jpeg", "jpg", "js", "json",
-    "jsp", "log", "mp", "odt", "pdf", "php", "png", "ppt", "pptx", "rar", "rtf", "shtml", "svg", "tar", "tgz", "tiff",
-    "tmp", "txt", "wav", "xhtml", "xls", "xlsx", "xml", "yml",
-];
+/// Top-level domains that are no one's and never will be (RFC 2606 section 2), which trials and documentation use.
+const RESERVED: [&str; 2] = ["test", "example"];
 
-/// Whether a name with these labels can be a domain name that somebody meant: two labels or more, and the last like a
-/// top-level domain.
+/// Whether a client would take a name without a scheme for a link: two labels or more, below a top-level domain that there
+/// is, or after "www".
 pub(super) fn is_plausible_domain(host: &str) -> bool {
     let Some((rest, last)) = host.rsplit_once('.') else { return false };
-    let is_top_level = (2..=24).contains(&last.len()) && last.bytes().all(|byte| byte.is_ascii_alphabetic())
-        || last.starts_with("xn--");
-    let are_labels = rest.split('.').all(|label| (1..=63).contains(&label.len()));
-    is_top_level && are_labels && FILE_ENDINGS.binary_search(&last).is_err()
+    let is_alphabetic = (2..=24).contains(&last.len()) && last.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_top_level = psl::suffix(last.as_bytes()).is_some_and(|suffix| suffix.is_known())
+        || RESERVED.contains(&last)
+        || (is_alphabetic && rest.starts_with("www."));
+    is_top_level && rest.split('.').all(|label| (1..=63).contains(&label.len()))
 }
 
 #[cfg(test)]
@@ -51,8 +47,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endings_are_sorted() {
-        assert!(FILE_ENDINGS.is_sorted());
+    fn names_that_are_links() {
+        for host in ["bad.com", "a.b.co.uk", "x.xn--p1ai", "www.bad.nonesuch", "bad.zip", "bad.test", "bad.example"] {
+            assert!(is_plausible_domain(host), "{host}");
+        }
+        for host in ["com", "file.txt", "foo.comm", "parent.parent", "a..com", "www.txt", "1.2.3", "index.html"] {
+            assert!(!is_plausible_domain(host), "{host}");
+        }
     }
 
     #[test]

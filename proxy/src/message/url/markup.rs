@@ -79,7 +79,7 @@ fn in_refresh(value: &str, found: &mut Found) {
 
 /// `url(…)`, and `@import "…"`.
 fn in_style(style: &str, found: &mut Found) {
-    let style = decode_references(style);
+    let style = unescaped(decode_references(style));
     let bytes = style.as_bytes();
     for at in memchr2_iter(b'(', b'@', bytes) {
         let rest = &style[at + 1..style.floor_char_boundary(style.len().min(at + 1 + VALUE))];
@@ -92,6 +92,31 @@ fn in_style(style: &str, found: &mut Found) {
             in_value(quoted.split(['"', '\'']).next().unwrap_or_default(), found);
         }
     }
+}
+
+/// Without CSS escapes: a backslash and up to six hexadecimal digits, which one white space may end, or any other character
+/// (CSS Syntax Module level 3, section 4.3.7).
+fn unescaped(style: Cow<'_, str>) -> Cow<'_, str> {
+    if !style.contains('\\') {
+        return style;
+    }
+    let mut plain = String::with_capacity(style.len());
+    let mut rest = &*style;
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let digits = after.bytes().take(6).take_while(u8::is_ascii_hexdigit).count();
+        let (code, tail) = after.split_at(digits);
+        match u32::from_str_radix(code, 16) {
+            Ok(code) => {
+                plain.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                rest = tail.strip_prefix("\r\n").or_else(|| tail.strip_prefix([' ', '\t', '\n'])).unwrap_or(tail);
+            }
+            // What follows stands for itself.
+            Err(_) => rest = tail,
+        }
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
 }
 
 /// The value of an attribute that holds a URL, as browsers read it (WHATWG URL standard, section 4.4): white space and

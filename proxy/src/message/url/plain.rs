@@ -13,6 +13,8 @@ use super::{Found, host};
 const LENGTH: usize = 4096;
 /// Bytes of a host name looked at on each side of a dot: 253, and more for names that are not in A-labels.
 const HOST: usize = 1024;
+/// Bytes of a local part (RFC 5321 section 4.5.3.1.1).
+const LOCAL_PART: usize = 64;
 /// Percent-encoding within percent-encoding is undone so many times.
 const ROUNDS: usize = 3;
 /// Targets looked at within one URL, in each round.
@@ -74,6 +76,8 @@ fn url_at(text: &str, done: usize, colon: usize, found: &mut Found) -> Option<us
     let end = run_end(text, authority);
     let url = trim_end(&text[start..end]);
     let authority_end = authority_end(url, authority - start);
+    // In a host an ideographic full stop is a dot; behind it, it ends the sentence.
+    let url = url[authority_end..].find('\u{3002}').map_or(url, |at| &url[..authority_end + at]);
     let url = match cut_after_top_level(&url[authority - start..authority_end]) {
         Some(length) => {
             // It may be a name in several scripts all the same.
@@ -105,6 +109,9 @@ fn domain_at(text: &str, done: usize, dot: usize, found: &mut Found) -> Option<u
         .map(|(at, _)| window_start + at)?;
     let window_end = text.floor_char_boundary(text.len().min(dot + HOST));
     let end = text[dot..window_end].find(|character| !is_host_character(character)).map_or(window_end, |at| dot + at);
+    if is_local_part(&text[end..]) {
+        return Some(end.max(dot + 1));
+    }
     let run = text[start..end].trim_end_matches(['.', '-', '_']);
     let mut name = run.trim_start_matches(['.', '-', '_']);
     if let Some(length) = cut_after_top_level(name) {
@@ -138,6 +145,13 @@ fn domain_at(text: &str, done: usize, dot: usize, found: &mut Found) -> Option<u
     found.add(url, host);
     inner(&url[name.len()..], found);
     Some((start + url.len()).max(dot + 1))
+}
+
+/// Whether a name is followed by the rest of an address's local part and its @: what is a link then is the address.
+fn is_local_part(rest: &str) -> bool {
+    let is_atext = |byte: &u8| byte.is_ascii_alphanumeric() || b"!$%&'*+-=^_{|}~.".contains(byte);
+    let length = rest.bytes().take(LOCAL_PART).take_while(|byte| is_atext(byte)).count();
+    rest.as_bytes().get(length) == Some(&b'@')
 }
 
 /// Targets within a URL, as redirectors have them: URLs, and bare domains that are the value of a parameter, under up

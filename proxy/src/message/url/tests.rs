@@ -29,6 +29,13 @@ fn text() {
         ("visit www.bad.example/x?y=1, now", &["www.bad.example/x?y=1 www.bad.example"]),
         ("bad.example.", &["bad.example bad.example"]),
         ("mail bob@bad.example today", &["bad.example bad.example"]),
+        ("write to bad.com@two.example or bad.com+x@two.example", &["two.example two.example"]),
+        ("see bad.com@ and foo.comm, parent.parent, a.txt, www.bad.nonesuch", &["www.bad.nonesuch www.bad.nonesuch"]),
+        (
+            "http://bad.example/\u{3053}\u{3002}two.example\u{4e2d}",
+            &["http://bad.example/\u{3053} bad.example", "two.example two.example"],
+        ),
+        ("http://bad\u{3002}example/x\u{3002}", &["http://bad\u{3002}example/x bad.example"]),
         ("hxxp://bad.example/path", &["bad.example/path bad.example"]),
         ("file.txt 1.2.3 e.g. a..b ... :-) end", &[]),
         (
@@ -77,6 +84,7 @@ fn markup() {
         ("<img srcset='http://a.example 1x, //b.example 2x'>", &["a.example", "b.example"]),
         ("<p style=\"background:URL( &quot;http://bad.example/a&quot; )\">", &["bad.example"]),
         ("<style>@import 'http://a.example/x'; b{c:url(//b.example)}</style>", &["a.example", "b.example"]),
+        ("<p style='background:u\\72l(\\68ttp\\3a //bad.example)'>", &["bad.example"]),
         ("<meta http-equiv=refresh content=\"0;URL='http://bad.example'\">", &["bad.example"]),
         ("<base href=http://bad.example/><a href=x.html>", &["bad.example"]),
         ("<a href=www.bad.example>", &["www.bad.example"]),
