@@ -1,7 +1,7 @@
 //! An SMTP client that says what it is told, on a thread of its own.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -41,6 +41,11 @@ impl Connection {
                 return Ok(line.trim_end().to_owned());
             }
         }
+    }
+
+    /// Nothing more will be sent.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        Ok(self.stream.shutdown(Shutdown::Write)?)
     }
 
     /// A command and its reply.

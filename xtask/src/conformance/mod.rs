@@ -14,6 +14,12 @@ mod mail_auth;
 mod dmarc;
 mod public_suffix;
 mod mime;
+mod urls;
+mod lists;
+mod ordinary;
+mod detectors;
+mod dialogs;
+mod addresses;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -59,6 +65,16 @@ enum Suite {
     PublicSuffix,
     /// The messages of mail-parser: what is read in them, and that they are relayed byte by byte
     Mime,
+    /// URLs of twitter-text
+    Urls,
+    /// The detectors of dlp against Presidio's cases, and over ordinary mail
+    Detectors,
+    /// The test points of SURBL, URIBL and Spamhaus, and of RFC 5782
+    Lists,
+    /// Dialogs of chasquid and Apache James
+    Dialogs,
+    /// Addresses of EmailValidator
+    Addresses,
 }
 
 /// What every suite needs.
@@ -122,6 +138,11 @@ impl Suite {
             Self::Dmarc => dmarc::run(setting),
             Self::PublicSuffix => public_suffix::run(setting),
             Self::Mime => mime::run(setting),
+            Self::Urls => urls::run(setting),
+            Self::Detectors => detectors::run(setting),
+            Self::Lists => lists::run(setting),
+            Self::Dialogs => dialogs::run(setting),
+            Self::Addresses => addresses::run(setting),
         }
     }
 }
@@ -151,11 +172,17 @@ fn text<'a>(case: &'a Value, key: &str) -> &'a str {
     case[key].as_str().unwrap_or_default()
 }
 
-/// The files of a folder with this extension, sorted.
+/// The files of a folder with this extension, sorted; with an empty one, all.
 fn files(folder: &std::path::Path, extension: &str) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
-    files.retain(|file| file.extension().is_some_and(|found| found == extension));
+    files.retain(|file| extension.is_empty() || file.extension().is_some_and(|found| found == extension));
     files.sort();
     Ok(files)
+}
+
+/// A share of a whole with three places; of nothing, nothing is missing.
+fn ratio(part: usize, whole: usize) -> String {
+    let thousandths = (part * 1000 + whole / 2).checked_div(whole).unwrap_or(1000);
+    format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
 }

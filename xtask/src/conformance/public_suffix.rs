@@ -7,7 +7,7 @@ use mailweir_testkit::dns::Zone;
 use super::Setting;
 use super::report::{Disagreement, Tally};
 
-const CHAIN: &str = r#"
+pub(super) const CHAIN: &str = r#"
 [chain.test]
 plugins = ["surbl"]
 
@@ -17,7 +17,7 @@ grants = ["dns"]
 zones = [{ zone = "list.test", reject_bits = [2] }]
 "#;
 /// What follows the name in a reason.
-const LISTED: &str = ", listed in list.test";
+pub(super) const LISTED: &str = ", listed in list.test";
 
 pub(super) fn run(setting: &Setting) -> Result<Vec<Tally>> {
     const SUITE: &str = "public-suffix list";

@@ -140,6 +140,13 @@ impl Replayed {
         super::text(&self.0, "reason")
     }
 
+    /// What a filter gave as its reason.
+    pub(super) fn reason_of(&self, filter: &str) -> &str {
+        let plugins = self.0["plugins"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let of_filter = plugins.iter().find(|plugin| plugin["name"] == filter);
+        of_filter.map(|plugin| super::text(plugin, "reason")).unwrap_or_default()
+    }
+
     /// The values of all tags of this name.
     pub(super) fn tags(&self, name: &str) -> Vec<&str> {
         let tags = self.0["tags"].as_array().map(Vec::as_slice).unwrap_or_default();

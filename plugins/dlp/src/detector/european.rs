@@ -71,17 +71,23 @@ pub(super) fn check_pesel(text: &str) -> Option<Finding> {
     (is_date && sum.is_multiple_of(10)).then(|| Finding::secret(number))
 }
 
-/// Ten digits, written 3-3-4; bare ones only after a telling word, because every eleventh number has a right check digit.
+/// Ten digits, written 3 3 4 with spaces; in any other way only after a telling word, because every eleventh number has a
+/// right check digit, and telephone numbers have as many digits.
 pub(super) fn nhs_patterns() -> Vec<String> {
     let s = SEPARATOR;
     vec![
-        format!(r"(?-u:\b)[0-9]{{3}}{s}[0-9]{{3}}{s}[0-9]{{4}}(?-u:\b)"),
-        r"(?i:(?-u:\b)nhs(?-u:\b)|national[\s-]health)[^0-9\r\n]{0,32}[0-9]{10}(?-u:\b)".to_owned(),
+        r"(?:\+[0-9]{1,3}[ .\x{a0}-]?)?(?-u:\b)[0-9]{3}[ \x{a0}][0-9]{3}[ \x{a0}][0-9]{4}(?-u:\b)".to_owned(),
+        format!(
+            r"(?i:(?-u:\b)nhs(?-u:\b)|national[\s-]health)[^0-9\r\n]{{0,32}}[0-9]{{3}}{s}?[0-9]{{3}}{s}?[0-9]{{4}}(?-u:\b)"
+        ),
     ]
 }
 
 /// Weights 10 to 2, modulo 11 (NHS Data Model and Dictionary, NHS number).
 pub(super) fn check_nhs(text: &str) -> Option<Finding> {
+    if text.starts_with('+') {
+        return None;
+    }
     let number = only_digits(text);
     let is_plain = number.bytes().any(|digit| Some(digit) != number.bytes().next());
     let sum = weighted(&number, &[10, 9, 8, 7, 6, 5, 4, 3, 2, 1])?;
@@ -178,7 +184,7 @@ mod tests {
         for text in ["401-023-2137", "221 395 1837", "NHS no. 0032698674"] {
             assert!(check_nhs(text).is_some(), "{text}");
         }
-        for text in ["401-023-2138", "000 000 0000", "401-023-213"] {
+        for text in ["401-023-2138", "000 000 0000", "401-023-213", "+44 401 023 2137"] {
             assert!(check_nhs(text).is_none(), "{text}");
         }
         for text in ["AB123456C", "AB 12 34 56 C"] {
