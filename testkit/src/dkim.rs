@@ -1,10 +1,52 @@
-//! DKIM signing for tests and the demo: Ed25519 keys (RFC 8463), made at start.
+//! DKIM for tests and the demo: keys made at start, and a signer with Ed25519 (RFC 8463) that is not ours.
 
 use anyhow::Context as _;
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use base64::Engine as _;
 use mail_auth::common::crypto::Ed25519Key;
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::{DkimSigner, Done};
+
+/// A private key as its file has it, and what stands in the DNS for it.
+pub struct KeyFile {
+    /// PKCS #8 in PEM.
+    pub pem: String,
+    /// The TXT record.
+    pub record: String,
+}
+
+impl KeyFile {
+    /// RSA with 2048 bits.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn rsa() -> anyhow::Result<Self> {
+        let pair = RsaKeyPair::generate(KeySize::Rsa2048).ok().context("make a key")?;
+        let public = pair.public_key().as_der().ok().context("write the public key")?;
+        Ok(Self::new("rsa", pair.as_der().ok().context("write the key")?.as_ref(), public.as_ref()))
+    }
+
+    /// Ed25519.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn ed25519() -> anyhow::Result<Self> {
+        let pair = Ed25519KeyPair::generate().ok().context("make a key")?;
+        Ok(Self::new("ed25519", pair.to_pkcs8v1().ok().context("write the key")?.as_ref(), pair.public_key().as_ref()))
+    }
+
+    fn new(kind: &str, private: &[u8], public: &[u8]) -> Self {
+        let base64 = |bytes| base64::engine::general_purpose::STANDARD.encode(bytes);
+        let lines = base64(private)
+            .as_bytes()
+            .chunks(64)
+            .fold(String::new(), |lines, line| lines + &String::from_utf8_lossy(line) + "\n");
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----\n");
+        Self { pem, record: format!("v=DKIM1; k={kind}; p={}", base64(public)) }
+    }
+}
 
 /// Signs for one domain with one selector.
 pub struct Signer {
