@@ -22,4 +22,5 @@ pub mod quarantine;
 pub mod generation;
 pub mod admin;
 pub mod logging;
+pub mod clock;
 pub mod command;

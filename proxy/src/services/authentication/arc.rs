@@ -5,6 +5,7 @@ use super::key::{Fault, Key};
 use super::results::{ArcResult, Outcome, clean_text};
 use super::signature::{Kind, Signature, algorithm, domain, selector};
 use super::tags::{Tags, base64};
+use crate::clock::Clock;
 use crate::message::Field;
 use crate::services::dns::Dns;
 
@@ -28,9 +29,9 @@ struct Entry<'a> {
 }
 
 /// Check the chain (section 5.2).
-pub(super) async fn verify(dns: &Dns, fields: &[Field<'_>], hashes: &BodyHashes) -> ArcResult {
+pub(super) async fn verify(dns: &Dns, fields: &[Field<'_>], hashes: &BodyHashes, clock: Clock) -> ArcResult {
     let mut sealers = Vec::new();
-    match chain(dns, fields, hashes, &mut sealers).await {
+    match chain(dns, fields, hashes, clock, &mut sealers).await {
         Ok(outcome) => ArcResult { outcome, sealers, reason: String::new() },
         Err(fault) => {
             // A chain that could not be checked for now did not fail; anything else did.
@@ -44,6 +45,7 @@ async fn chain(
     dns: &Dns,
     fields: &[Field<'_>],
     hashes: &BodyHashes,
+    clock: Clock,
     sealers: &mut Vec<String>,
 ) -> Result<Outcome, Fault> {
     let results = entries(fields, "ARC-Authentication-Results")?;
@@ -59,7 +61,7 @@ async fn chain(
         .collect::<Result<Vec<_>, _>>()?;
     sealers.extend(seals.iter().map(|seal| seal.domain.clone()));
     let Some(newest) = sets.last() else { return Ok(Outcome::None) };
-    message_signature(dns, newest, fields, hashes)
+    message_signature(dns, newest, fields, hashes, clock)
         .await
         .map_err(|fault| named(fault, "ARC-Message-Signature", newest.signature.instance))?;
     for (position, seal) in seals.iter().enumerate().rev() {
@@ -168,9 +170,15 @@ impl Seal {
     }
 }
 
-async fn message_signature(dns: &Dns, set: &Set<'_>, fields: &[Field<'_>], hashes: &BodyHashes) -> Result<(), Fault> {
+async fn message_signature(
+    dns: &Dns,
+    set: &Set<'_>,
+    fields: &[Field<'_>],
+    hashes: &BodyHashes,
+    clock: Clock,
+) -> Result<(), Fault> {
     let tags = Tags::parse(&set.signature.value).map_err(|fault| Fault::permanent(format!("has {fault}")))?;
-    let signature = Signature::parse(&tags, Kind::Arc)?;
+    let signature = Signature::parse(&tags, Kind::Arc, clock)?;
     let key = Key::fetch(dns, &signature.selector, &signature.domain, signature.algorithm).await?;
     let check = |signature: &Signature<'_>| {
         signature.check_body(hashes)?;

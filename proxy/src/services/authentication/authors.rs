@@ -10,7 +10,7 @@ use crate::message::HeaderSection;
 const ADDRESSES: usize = 100;
 
 /// The addresses of the one From field, in order, domains in lower case.
-pub(super) fn authors(headers: &HeaderSection) -> Result<Vec<String>, AuthorFault> {
+pub(crate) fn authors(headers: &HeaderSection) -> Result<Vec<String>, AuthorFault> {
     let mut fields = headers.named("From");
     let first = fields.next().ok_or(AuthorFault::Missing)?;
     let more = fields.count();

@@ -6,14 +6,14 @@ use mail_auth::dkim::canonicalize::BodyHasher as Canonicalizer;
 
 /// The two ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Canonicalization {
+pub(crate) enum Canonicalization {
     Simple,
     Relaxed,
 }
 
 impl Canonicalization {
     /// c=, such as `relaxed/simple`: for the header section and for the body.
-    pub(super) fn parse(value: Option<&str>) -> Option<(Self, Self)> {
+    pub(crate) fn parse(value: Option<&str>) -> Option<(Self, Self)> {
         let one = |text: &str| match text.to_ascii_lowercase().as_str() {
             "simple" => Some(Self::Simple),
             "relaxed" => Some(Self::Relaxed),
@@ -29,7 +29,7 @@ impl Canonicalization {
     }
 
     /// Append a field, its CRLF included.
-    pub(super) fn field(self, raw: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn field(self, raw: &[u8], out: &mut Vec<u8>) {
         let raw = raw.strip_suffix(b"\r\n").unwrap_or(raw);
         match self {
             Self::Simple => out.extend_from_slice(raw),
@@ -39,7 +39,7 @@ impl Canonicalization {
     }
 
     /// Append a signature's own field with the value of its b= tag taken out, and without a CRLF (section 3.7).
-    pub(super) fn signature_field(self, raw: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn signature_field(self, raw: &[u8], out: &mut Vec<u8>) {
         let raw = raw.strip_suffix(b"\r\n").unwrap_or(raw);
         let mut emptied = Vec::with_capacity(raw.len());
         let colon = raw.iter().position(|byte| *byte == b':').map_or(raw.len(), |at| at + 1);
@@ -85,10 +85,10 @@ fn relaxed(raw: &[u8], out: &mut Vec<u8>) {
 
 /// A body's SHA-256 in one canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BodyHash {
-    pub(super) digest: [u8; 32],
+pub(crate) struct BodyHash {
+    pub(crate) digest: [u8; 32],
     /// Bytes of the canonical form: what l= counts.
-    pub(super) length: u64,
+    pub(crate) length: u64,
 }
 
 /// Body hashes of a message, in the forms that its signatures name.
@@ -99,7 +99,7 @@ pub struct BodyHashes {
 }
 
 impl BodyHashes {
-    pub(super) const fn of(&self, form: Canonicalization) -> Option<&BodyHash> {
+    pub(crate) const fn of(&self, form: Canonicalization) -> Option<&BodyHash> {
         match form {
             Canonicalization::Simple => self.simple.as_ref(),
             Canonicalization::Relaxed => self.relaxed.as_ref(),
@@ -115,7 +115,7 @@ pub struct BodyHasher {
 
 impl BodyHasher {
     /// One hash for each form that is wanted.
-    pub(super) fn new(simple: bool, relaxed: bool) -> Self {
+    pub(crate) fn new(simple: bool, relaxed: bool) -> Self {
         use mail_auth::dkim::Canonicalization as Form;
         let make = |form| Canonicalizer::new(Counted { context: Sha256::hasher(), length: 0 }, form, 0);
         Self { simple: simple.then(|| make(Form::Simple)), relaxed: relaxed.then(|| make(Form::Relaxed)) }

@@ -7,6 +7,7 @@ use super::key::{Fault, Key, record_name};
 use super::results::{DkimResult, Outcome, clean_domain, clean_text};
 use super::signature::{Kind, Signature};
 use super::tags::{Tags, unfolded};
+use crate::clock::Clock;
 use crate::message::Field;
 use crate::services::dns::Dns;
 
@@ -16,14 +17,14 @@ const SIGNATURES: usize = 10;
 const FIELD_SIZE: usize = 16 * 1024;
 
 /// Check the signatures of a message, in the order in which they stand.
-pub(super) async fn verify(dns: &Dns, fields: &[Field<'_>], hashes: &BodyHashes) -> Vec<DkimResult> {
+pub(super) async fn verify(dns: &Dns, fields: &[Field<'_>], hashes: &BodyHashes, clock: Clock) -> Vec<DkimResult> {
     let own: Vec<(&Field<'_>, String)> = fields
         .iter()
         .filter(|field| field.is("DKIM-Signature"))
         .take(SIGNATURES)
         .map(|field| (field, String::from_utf8_lossy(field.value()).into_owned()))
         .collect();
-    let parsed: Vec<_> = own.iter().map(|(field, value)| (*field, read(field, value))).collect();
+    let parsed: Vec<_> = own.iter().map(|(field, value)| (*field, read(field, value, clock))).collect();
     // The keys are asked for together; each check below then finds its answer under way or in the cache.
     let mut keys = JoinSet::new();
     for signature in parsed.iter().filter_map(|(_, (_, signature))| signature.as_ref().ok()) {
@@ -63,7 +64,7 @@ async fn check(
 }
 
 /// What can be said of a signature before it is checked, and the signature or why it is none.
-fn read<'a>(field: &Field<'_>, value: &'a str) -> (DkimResult, Result<Signature<'a>, Fault>) {
+fn read<'a>(field: &Field<'_>, value: &'a str, clock: Clock) -> (DkimResult, Result<Signature<'a>, Fault>) {
     let mut described = DkimResult {
         outcome: Outcome::Neutral,
         domain: String::new(),
@@ -84,7 +85,7 @@ fn read<'a>(field: &Field<'_>, value: &'a str) -> (DkimResult, Result<Signature<
     described.selector = text("s", 253).to_ascii_lowercase();
     described.algorithm = text("a", 32).to_ascii_lowercase();
     described.signature = text("b", 8);
-    let signature = Signature::parse(&tags, Kind::Dkim);
+    let signature = Signature::parse(&tags, Kind::Dkim, clock);
     (described, signature)
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::OnceCell;
 
+use crate::clock::Clock;
 use crate::message::{Field, HeaderSection, Message, MessageFault};
 
 use super::dns::Dns;
@@ -30,9 +31,10 @@ pub use results::{
     ArcResult, AuthorFault, DkimResult, DmarcPolicy, DmarcResult, Identity, IprevResult, Outcome, SpfResult,
 };
 
+pub(crate) use authors::authors as author_addresses;
+pub(crate) use canonical::Canonicalization;
 pub(super) use results::clean_text;
 
-use canonical::Canonicalization;
 use signature::Kind;
 
 /// Makes the evaluations. Clones share the resolver.
@@ -40,13 +42,20 @@ use signature::Kind;
 pub struct Authentication {
     dns: Dns,
     hostname: Arc<str>,
+    clock: Clock,
 }
 
 impl Authentication {
     /// `hostname` is ours, as SPF's `r` macro shows it.
     #[must_use]
     pub fn new(dns: Dns, hostname: &str) -> Self {
-        Self { dns, hostname: hostname.into() }
+        Self { dns, hostname: hostname.into(), clock: Clock::System }
+    }
+
+    /// The same, with another time by which signatures expire.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// The evaluation of one transaction with this client. What it said in HELO and MAIL is told later.
@@ -177,7 +186,7 @@ impl Evaluation {
         let check = async |message: &Message| {
             let fields: Vec<Field<'_>> = message.headers().fields().collect();
             let hashes = self.hashes(message)?;
-            Ok(Arc::from(dkim::verify(&self.authentication.dns, &fields, &hashes).await))
+            Ok(Arc::from(dkim::verify(&self.authentication.dns, &fields, &hashes, self.authentication.clock).await))
         };
         match self.received.get() {
             Some(received) => self.dkim.get_or_try_init(|| check(received)).await.cloned(),
@@ -193,7 +202,7 @@ impl Evaluation {
         let check = async |message: &Message| {
             let fields: Vec<Field<'_>> = message.headers().fields().collect();
             let hashes = self.hashes(message)?;
-            Ok(Arc::new(arc::verify(&self.authentication.dns, &fields, &hashes).await))
+            Ok(Arc::new(arc::verify(&self.authentication.dns, &fields, &hashes, self.authentication.clock).await))
         };
         match self.received.get() {
             Some(received) => self.arc.get_or_try_init(|| check(received)).await.cloned(),

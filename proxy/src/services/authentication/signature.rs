@@ -1,12 +1,11 @@
 //! DKIM-Signature and ARC-Message-Signature fields: one grammar (RFC 6376 section 3.5, RFC 8617 section 4.1.2), and
 //! what they sign.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::canonical::{BodyHash, BodyHashes, Canonicalization};
 use super::key::{Fault, Key, SignatureAlgorithm};
 use super::results::{Outcome, clean_domain};
 use super::tags::{Tags, base64, list};
+use crate::clock::Clock;
 use crate::message::Field;
 
 /// Names in h= that are looked at; each costs a walk over the fields.
@@ -46,7 +45,7 @@ pub(super) fn body_forms(value: &str, kind: Kind) -> Vec<Canonicalization> {
 }
 
 impl<'a> Signature<'a> {
-    pub(super) fn parse(tags: &Tags<'a>, kind: Kind) -> Result<Self, Fault> {
+    pub(super) fn parse(tags: &Tags<'a>, kind: Kind, clock: Clock) -> Result<Self, Fault> {
         if kind == Kind::Dkim {
             let version = tags.required("v").map_err(Fault::permanent)?;
             if version != "1" {
@@ -84,7 +83,7 @@ impl<'a> Signature<'a> {
         if tags.value("q").is_some_and(|methods| !list(methods).any(|m| m.eq_ignore_ascii_case("dns/txt"))) {
             return Err(Fault::permanent("q= has no method we know"));
         }
-        check_times(tags)?;
+        check_times(tags, clock)?;
         let length = tags.number("l").map_err(Fault::permanent)?;
         Ok(Self { domain, selector, algorithm, signature, body_hash, header_form, body_form, signed, length, identity })
     }
@@ -189,12 +188,11 @@ fn identity(tags: &Tags<'_>, domain: &str) -> Result<String, Fault> {
     }
 }
 
-fn check_times(tags: &Tags<'_>) -> Result<(), Fault> {
+fn check_times(tags: &Tags<'_>, clock: Clock) -> Result<(), Fault> {
     let signed = tags.number("t").map_err(Fault::permanent)?;
     let Some(expires) = tags.number("x").map_err(Fault::permanent)? else { return Ok(()) };
     if signed.is_some_and(|signed| expires <= signed) {
         return Err(Fault::permanent("x= is before t="));
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-    if expires < now { Err(Fault::new(Outcome::Fail, "signature has expired")) } else { Ok(()) }
+    if expires < clock.seconds() { Err(Fault::new(Outcome::Fail, "signature has expired")) } else { Ok(()) }
 }
