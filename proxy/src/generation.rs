@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::admin::RouteObserver;
 use crate::admin::metrics::{ListenerMetrics, Metrics, PluginMetrics};
 use crate::chain::Chain;
+use crate::clock::Clock;
 use crate::config::{Config, Listener, ServerTls};
 use crate::host::{Host, HostError, LoadError, Options, Plugin, Services, Snapshot};
 use crate::listener::{CertificateStore, TlsError};
@@ -25,6 +26,7 @@ use crate::services::antivirus::{self, Clamd};
 use crate::services::authentication::{Authentication, Evaluation};
 use crate::services::dns::{Dns, SetupError};
 use crate::services::state::StateStore;
+use crate::signing::Signing;
 use crate::upstream::{Observer, RouteError, RouteHandle, Routes, Settings};
 
 /// Why a configuration cannot be put to work. The operator's to mend; nothing has changed.
@@ -80,6 +82,7 @@ pub struct Generation {
     pub config: Config,
     listeners: BTreeMap<String, Arc<Listening>>,
     chains: BTreeMap<String, Arc<Chain>>,
+    signing: BTreeMap<String, Signing>,
     plugins: BTreeMap<String, Arc<PluginMetrics>>,
     routes: Routes,
     dns: Dns,
@@ -99,6 +102,8 @@ pub struct Surroundings {
     pub host: Options,
     /// Who is told of the traffic with upstreams.
     pub observer: Arc<dyn Observer>,
+    /// The time by which signatures are made and judged.
+    pub clock: Clock,
 }
 
 impl Surroundings {
@@ -109,6 +114,7 @@ impl Surroundings {
             metrics: Arc::clone(metrics),
             host: Options::default(),
             observer: Arc::new(RouteObserver::new(metrics)),
+            clock: Clock::System,
         }
     }
 
@@ -146,7 +152,7 @@ impl Generation {
                 Host::with_options(&config.server, services, surroundings.host).map_err(|error| one(error.into()))?
             }
         };
-        let authentication = Authentication::new(dns.clone(), &config.server.hostname);
+        let authentication = Authentication::new(dns.clone(), &config.server.hostname).with_clock(surroundings.clock);
         let mut errors = Vec::new();
         let chains = chains(&host, &config, previous, &mut errors).await;
         let listeners = listeners(&config, &chains, surroundings, &mut errors);
@@ -165,8 +171,22 @@ impl Generation {
             }
         };
         let plugins = config.plugins.keys().map(|name| (name.clone(), surroundings.metrics.plugin(name))).collect();
+        let signing = signing(&config, surroundings);
         let number = previous.map_or(1, |old| old.number + 1);
-        Ok(Self { number, config, listeners, chains, plugins, routes, dns, state, clamd, authentication, host })
+        Ok(Self {
+            number,
+            config,
+            listeners,
+            chains,
+            signing,
+            plugins,
+            routes,
+            dns,
+            state,
+            clamd,
+            authentication,
+            host,
+        })
     }
 
     /// A listener by its name.
@@ -177,6 +197,11 @@ impl Generation {
     /// A chain by its name.
     pub fn chain(&self, name: &str) -> Option<&Arc<Chain>> {
         self.chains.get(name)
+    }
+
+    /// What a chain's messages are signed with, when they are.
+    pub fn signing(&self, chain: &str) -> Option<&Signing> {
+        self.signing.get(chain)
     }
 
     /// A route by its name.
@@ -236,6 +261,20 @@ async fn chains(
             (name.clone(), Chain::new(name, links, old.map(Arc::as_ref)))
         })
         .collect()
+}
+
+/// What the chains sign with. What is unwise about a key is said when it is put to work.
+fn signing(config: &Config, surroundings: &Surroundings) -> BTreeMap<String, Signing> {
+    for (name, dkim) in &config.dkim {
+        for warning in dkim.key.warnings() {
+            tracing::warn!("[dkim.{name}] key: {warning}");
+        }
+    }
+    let signing = |(name, chain): (&String, _)| {
+        let metrics = || surroundings.metrics.signing(name);
+        Some((name.clone(), Signing::new(chain, config, surroundings.clock, metrics)?))
+    };
+    config.chains.iter().filter_map(signing).collect()
 }
 
 fn listeners(

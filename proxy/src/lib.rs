@@ -3,7 +3,7 @@
 //! The modules stand in the order of the data path:
 //!
 //! ```text
-//! listener -> session (smtp::server) -> message -> chain -> verdict -> upstream (smtp::client)
+//! listener -> session (smtp::server) -> message -> chain -> verdict -> signing -> upstream (smtp::client)
 //! ```
 //!
 //! This crate is the `mailweir` binary's own; it is a library for its tests and benches, not an API.
@@ -16,6 +16,7 @@ pub mod chain;
 pub mod verdict;
 pub mod host;
 pub mod services;
+pub mod signing;
 pub mod upstream;
 pub mod sink;
 pub mod quarantine;

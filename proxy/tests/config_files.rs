@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mailweir::config::{self, ConfigErrors};
+use mailweir_testkit::dkim::KeyFile;
 
 /// The line that begins an expectation: `# expect: LINE KEY: WHAT`.
 const EXPECT: &str = "# expect: ";
@@ -76,6 +77,8 @@ zzzzzzzzzzzz = 1
 zzzzzzzzzzzz = 1
 [chain.NAME]
 zzzzzzzzzzzz = 1
+[dkim.NAME]
+zzzzzzzzzzzz = 1
 [plugin.NAME]
 zzzzzzzzzzzz = 1
 [plugin.NAME.on_error]
@@ -132,8 +135,12 @@ fn the_example_in_the_documentation_loads_and_has_every_key() {
     let example = documentation.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let certificate = rcgen::generate_simple_self_signed(["mx.example.com".to_owned()]).unwrap();
-    std::fs::create_dir(directory.path().join("tls")).unwrap();
+    for directory in ["tls", "dkim"].map(|name| directory.path().join(name)) {
+        std::fs::create_dir(directory).unwrap();
+    }
     for (file, content) in [
+        ("dkim/2026a.pem", KeyFile::rsa().unwrap().pem),
+        ("dkim/2026b.pem", KeyFile::ed25519().unwrap().pem),
         ("tls/mx.pem", certificate.cert.pem()),
         ("tls/internal-ca.pem", certificate.cert.pem()),
         ("tls/mx.key", certificate.signing_key.serialize_pem()),
@@ -164,11 +171,17 @@ fn defaults_are_those_of_the_documentation() {
         route = "NAME"
         relay_domains = ["example.com"]
         [chain.NAME]
+        [dkim.NAME]
+        key = "key.pem"
+        selector = "2026a"
+        domains = ["example.com"]
         [plugin.NAME]
         [route.NAME]
         upstreams = ["mx"]
     "#;
-    let loaded = config::parse(text, Path::new("defaults"), Path::new("/base")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key.pem"), KeyFile::ed25519().unwrap().pem).unwrap();
+    let loaded = config::parse(text, Path::new("defaults"), directory.path()).unwrap();
     // What the tables of the documentation say, written out: the two must load alike.
     let mut written = String::new();
     let mut table = String::new();
@@ -191,7 +204,7 @@ fn defaults_are_those_of_the_documentation() {
             }
         }
     }
-    let explicit = config::parse(&written, Path::new("written"), Path::new("/base"))
+    let explicit = config::parse(&written, Path::new("written"), directory.path())
         .unwrap_or_else(|errors| panic!("{errors}\n{written}"));
     assert_eq!(explicit, loaded);
 }
@@ -203,6 +216,7 @@ fn required_of(table: &str) -> &'static str {
         "listener.NAME" => {
             "listen = [\"127.0.0.1:0\"]\nchain = \"NAME\"\nroute = \"NAME\"\nrelay_domains = [\"example.com\"]"
         }
+        "dkim.NAME" => "key = \"key.pem\"\nselector = \"2026a\"\ndomains = [\"example.com\"]",
         "route.NAME" => "upstreams = [\"mx\"]",
         _ => "",
     }

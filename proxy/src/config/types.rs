@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+
+use crate::signing::SigningKey;
 
 /// A whole configuration file.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,8 @@ pub struct Config {
     pub chains: BTreeMap<String, Chain>,
     /// `[plugin.NAME]`
     pub plugins: BTreeMap<String, Plugin>,
+    /// `[dkim.NAME]`
+    pub dkim: BTreeMap<String, Dkim>,
     /// `[antivirus]`
     pub antivirus: Option<Antivirus>,
     /// `[route.NAME]`
@@ -237,6 +242,74 @@ impl Default for Limits {
 pub struct Chain {
     /// Plugin names in order.
     pub plugins: Vec<String>,
+    /// Names of the keys that sign its messages; the first one's signature stands on top.
+    pub sign: Vec<String>,
+    /// The name of the key that seals its messages; it has one domain.
+    pub seal: Option<String>,
+    /// What a seal says of a message.
+    pub seal_results: SealResults,
+}
+
+/// `seal_results = …`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SealResults {
+    /// What we find out about the message as it came.
+    #[default]
+    Evaluated,
+    /// What its Authentication-Results fields in our name say when it leaves.
+    Fields,
+}
+
+/// `[dkim.NAME]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dkim {
+    /// The private key, read with the configuration.
+    pub key: Arc<SigningKey>,
+    /// `s=`, lower case.
+    pub selector: String,
+    /// What may stand in `d=`: lower case, A-labels; never empty.
+    pub domains: Vec<String>,
+    /// Whether authors in domains below them are signed for, too.
+    pub subdomains: bool,
+    /// Fields that are signed, as often as a message has them. `From` is one.
+    pub headers: Vec<String>,
+    /// Those of them that are signed once more, so that none can be added.
+    pub oversign: Vec<String>,
+    /// `c=`
+    pub canonicalization: CanonicalForms,
+    /// From `t=` to `x=`; a signature does not expire without it.
+    pub expiry: Option<Duration>,
+    /// Whether a message that this key cannot sign is refused.
+    pub required: bool,
+}
+
+/// A canonical form (RFC 6376 section 3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CanonicalForm {
+    /// As it is.
+    Simple,
+    /// Changes of white space do not count.
+    Relaxed,
+}
+
+/// `canonicalization = …`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CanonicalForms {
+    /// Of the header section.
+    pub header: CanonicalForm,
+    /// Of the body.
+    pub body: CanonicalForm,
+}
+
+impl fmt::Display for CanonicalForms {
+    /// As `c=` has it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |form| match form {
+            CanonicalForm::Simple => "simple",
+            CanonicalForm::Relaxed => "relaxed",
+        };
+        write!(formatter, "{}/{}", word(self.header), word(self.body))
+    }
 }
 
 /// `[plugin.NAME]`

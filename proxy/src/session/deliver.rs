@@ -19,6 +19,7 @@ use crate::generation::Generation;
 use crate::message::Message;
 use crate::quarantine::NewRecord;
 use crate::services::antivirus;
+use crate::signing::Occasion;
 use crate::upstream::{Delivery, Recipient, RouteHandle, UpstreamError};
 use crate::verdict::Edit;
 
@@ -173,6 +174,7 @@ impl Session {
         let size = message.size();
         let outcome = match self.connection.proxy.budget().turn(size).await {
             Ok(turn) => {
+                let received = message.clone();
                 let scan = scan.map(|scan| scan.finish(&message));
                 let conclusion = transaction.run.end(message, transaction.envelope(), scan).await;
                 // From here on the message is only passed on.
@@ -180,7 +182,7 @@ impl Session {
                 transaction.run.evaluation().forget_derived();
                 drop(turn);
                 tarpit(&mut transaction.run, &self.connection.proxy).await;
-                self.dispose(&mut transaction, conclusion).await
+                self.dispose(&mut transaction, conclusion, &received).await
             }
             Err(error) => Outcome::failed(error.reply(), "no turn came for work on the message"),
         };
@@ -195,20 +197,41 @@ impl Session {
         }
     }
 
-    async fn dispose(&mut self, transaction: &mut Transaction, conclusion: Conclusion) -> Outcome {
+    async fn dispose(&mut self, transaction: &mut Transaction, conclusion: Conclusion, received: &Message) -> Outcome {
         let Conclusion { disposition, message, envelope } = conclusion;
         match disposition {
             Disposition::Refuse(Refusal { reply, disconnect }) => Outcome { disconnect, ..Outcome::refused(reply) },
             Disposition::Discard => Outcome { kind: MessageOutcome::Discarded, ..Outcome::ours(accepted(transaction)) },
-            Disposition::Quarantine { plugin, reason } => match self.stamped(transaction, &message) {
+            Disposition::Quarantine { plugin, reason } => match self.outgoing(transaction, &message, received).await {
                 Ok(message) => self.keep(transaction, &message, envelope, &plugin, reason).await,
-                Err(reply) => Outcome::refused(reply),
+                Err(outcome) => *outcome,
             },
-            Disposition::Deliver { route } => match self.stamped(transaction, &message) {
+            Disposition::Deliver { route } => match self.outgoing(transaction, &message, received).await {
                 Ok(message) => self.deliver(transaction, route, envelope, &message).await,
-                Err(reply) => Outcome::refused(reply),
+                Err(outcome) => *outcome,
             },
         }
+    }
+
+    /// The message as it leaves: with our Received field, and signed over all that.
+    async fn outgoing(
+        &mut self,
+        transaction: &mut Transaction,
+        message: &Message,
+        received: &Message,
+    ) -> Result<Message, Box<Outcome>> {
+        let stamped = self.stamped(transaction, message).map_err(|reply| Box::new(Outcome::refused(reply)))?;
+        let Some(signing) = transaction.generation.signing(self.listening.chain.name()) else { return Ok(stamped) };
+        let occasion = Occasion {
+            received,
+            evaluation: transaction.run.evaluation(),
+            sender: transaction.sender.as_str(),
+            is_trusted: transaction.facts.trusted,
+        };
+        signing.apply(stamped, &occasion).await.map_err(|fault| {
+            tracing::warn!(id = transaction.facts.id, %fault, "the message cannot be signed");
+            Box::new(Outcome::failed(fault.reply(), &fault.to_string()))
+        })
     }
 
     /// The message with our Received field on top.

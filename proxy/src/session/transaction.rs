@@ -15,6 +15,7 @@ use crate::chain::{Envelope, Refusal, Ruling, Run};
 use crate::generation::Generation;
 use crate::host::TransactionFacts;
 use crate::message::{Incoming, MessageLimits};
+use crate::signing::Signing;
 use crate::upstream::Recipient;
 
 use super::deliver::{Destination, Opened, Outcome};
@@ -170,8 +171,11 @@ impl Session {
         let limits = &self.listening.settings.limits;
         let incoming = Incoming::new(self.connection.proxy.budget(), framing, MessageLimits::from(limits));
         let chain = &self.listening.chain;
-        let onlookers =
-            Onlookers { scan: transaction.generation.begin_scan(chain), signatures: chain.checks_signatures() };
+        let seals = || transaction.generation.signing(chain.name()).is_some_and(Signing::seals);
+        let onlookers = Onlookers {
+            scan: transaction.generation.begin_scan(chain),
+            signatures: chain.checks_signatures() || seals(),
+        };
         transaction.receiving = Some(Receiving::new(incoming, framing, onlookers, limits.hops));
         self.server.accept_message();
     }

@@ -35,6 +35,7 @@ mod python;
 mod quarantine;
 mod relayed;
 mod reload;
+mod signing;
 mod smuggling;
 mod tls;
 mod transparency;

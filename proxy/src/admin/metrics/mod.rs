@@ -9,6 +9,7 @@ mod text;
 mod listener;
 mod plugin;
 mod route;
+mod signing;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ pub use listener::{Connection, ListenerMetrics, MessageOutcome, Refusal, TlsOutc
 pub use plugin::{FailureCause, PluginEvent, PluginMetrics};
 pub use primitive::{Counter, Gauge, Histogram};
 pub use route::RouteMetrics;
+pub use signing::{SigningMetrics, SigningOutcome};
 
 use text::Page;
 
@@ -27,6 +29,7 @@ pub struct Metrics {
     listeners: Handles<ListenerMetrics>,
     plugins: Handles<PluginMetrics>,
     routes: Handles<RouteMetrics>,
+    signing: Handles<SigningMetrics>,
     readings: Mutex<Vec<Reading>>,
     events: Mutex<Option<ReadEvents>>,
     generation: Gauge,
@@ -55,6 +58,7 @@ impl Metrics {
             listeners: Handles::default(),
             plugins: Handles::default(),
             routes: Handles::default(),
+            signing: Handles::default(),
             readings: Mutex::default(),
             events: Mutex::default(),
             generation: Gauge::default(),
@@ -76,6 +80,11 @@ impl Metrics {
     /// The route's handle.
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
         handle(&self.routes, name)
+    }
+
+    /// The handle of a chain that signs.
+    pub fn signing(&self, chain: &str) -> Arc<SigningMetrics> {
+        handle(&self.signing, chain)
     }
 
     /// Registers a gauge that is read for each page, such as the bytes a budget holds. `name` is the metric's full
@@ -130,6 +139,7 @@ impl Metrics {
         listener::encode(&mut page, &all(&self.listeners));
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|read| read());
         plugin::encode(&mut page, &all(&self.plugins), &events.unwrap_or_default());
+        signing::encode(&mut page, &all(&self.signing));
         route::encode(&mut page, &all(&self.routes));
         page.finish()
     }
@@ -170,6 +180,7 @@ mod tests {
         plugin.failed(FailureCause::Trap);
         metrics.plugin_events(|| vec![("auth".to_owned(), "spf_fail".to_owned(), 3)]);
         metrics.counter("mailweir_sandboxes_created_total", "Sandboxes made.", || 5);
+        metrics.signing("outbound").count(SigningOutcome::Sealed);
         metrics.route("exchange").connected(Duration::from_millis(2));
         metrics.route("exchange").answered(250, Duration::from_millis(7));
         let page = metrics.encode();
@@ -194,6 +205,8 @@ mod tests {
             "mailweir_plugin_host_calls_total{plugin=\"auth\"} 2",
             "mailweir_plugin_bytes_total{plugin=\"auth\"} 100",
             "mailweir_plugin_events_total{plugin=\"auth\",event=\"spf_fail\"} 3",
+            "mailweir_signatures_total{chain=\"outbound\",result=\"sealed\"} 1",
+            "mailweir_signatures_total{chain=\"outbound\",result=\"refused\"} 0",
             "mailweir_upstream_seconds_count{route=\"exchange\",step=\"connect\"} 1",
             "mailweir_upstream_messages_total{route=\"exchange\",result=\"delivered\"} 1",
         ] {

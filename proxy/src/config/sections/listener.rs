@@ -30,6 +30,12 @@ pub(super) fn listener(table: Table<'_>, context: &Context<'_>) -> Option<Listen
     }
     let trusted_networks =
         table.list("trusted_networks", "[\"10.0.0.0/8\", \"::1\"]", value::network).unwrap_or_default();
+    if trusted_networks.is_empty()
+        && let Some(name) = chain.as_ref().filter(|name| context.chains.get(*name).is_some_and(|facts| facts.signs))
+    {
+        let what = format!("[chain.{name}] signs, but for clients in trusted_networks only, and there are none");
+        table.error("trusted_networks", Problem::new(what, "list them, or use a chain without sign"));
+    }
     let relay_domains = relay_domains(&table, &trusted_networks);
     let proxy_protocol = proxy_protocol(&table, &trusted_networks);
     let xclient = table.list("xclient", "[\"192.0.2.10\"]", value::network).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 mod server;
 mod listener;
+mod dkim;
 mod plugin;
 mod route;
 mod loops;
@@ -15,8 +16,11 @@ use toml::de::DeValue;
 
 use super::error::{Problem, nearest};
 use super::table::Table;
-use super::types::{Chain, Config};
+use super::types::{Chain, Config, Dkim, SealResults};
 use super::value;
+
+/// Signatures of one message: each costs a processor about a millisecond.
+const SIGNATURES: usize = 4;
 
 /// What a section must know of the others.
 struct Context<'a> {
@@ -27,6 +31,9 @@ struct Context<'a> {
     /// The largest message that fits, into memory or, since it is spilled as a whole, onto disk.
     storage: u64,
     plugins: Vec<String>,
+    /// Keys that are sound.
+    dkim: BTreeMap<String, Dkim>,
+    dkim_names: Vec<String>,
     routes: Vec<String>,
     /// Chain names, with what bears on listeners.
     chains: BTreeMap<String, ChainFacts>,
@@ -35,9 +42,10 @@ struct Context<'a> {
     binds: RefCell<Vec<(SocketAddr, String)>>,
 }
 
-/// Whether a listener may do without a route of its own.
+/// Whether a listener may do without a route of its own, and whether it needs clients to sign for.
 struct ChainFacts {
     always_routes: bool,
+    signs: bool,
 }
 
 /// The whole file.
@@ -47,6 +55,8 @@ pub(super) fn config(root: Table<'_>, directory: &Path) -> Option<Config> {
         plugin_dir: directory.to_owned(),
         storage: u64::MAX,
         plugins: root.names_in("plugin"),
+        dkim: BTreeMap::new(),
+        dkim_names: root.names_in("dkim"),
         routes: root.names_in("route"),
         chains: BTreeMap::new(),
         has_antivirus: root.has("antivirus"),
@@ -58,6 +68,8 @@ pub(super) fn config(root: Table<'_>, directory: &Path) -> Option<Config> {
         context.storage = server.memory_budget.max(server.spill_budget);
     }
     let dns = server::dns(root.table("dns"));
+    let dkim = named(&root, "dkim", |_, table| dkim::dkim(table, &context));
+    context.dkim = dkim.clone().unwrap_or_default();
     let mut chains = BTreeMap::new();
     for (name, table) in root.named_tables("chain") {
         let (chain, facts) = chain(table, &context);
@@ -80,6 +92,7 @@ pub(super) fn config(root: Table<'_>, directory: &Path) -> Option<Config> {
         listeners: listeners?,
         chains,
         plugins: plugins?,
+        dkim: dkim?,
         antivirus: flatten(antivirus)?,
         routes: routes?,
     })
@@ -113,8 +126,33 @@ fn chain(table: Table<'_>, context: &Context<'_>) -> (Chain, ChainFacts) {
         let what = "a chain without plugins routes nothing";
         table.error("always_routes", Problem::new(what, "remove always_routes, or list the plugin that routes"));
     }
+    let sign = table.list("sign", "[\"NAME\", …]", |value| reference("dkim", &context.dkim_names, value));
+    let sign = sign.unwrap_or_default();
+    if let Some(twice) = sign.iter().enumerate().find_map(|(at, name)| sign[..at].contains(name).then_some(name)) {
+        table.error("sign", Problem::new(format!("{twice:?} is listed twice"), "name each key once"));
+    }
+    if sign.len() > SIGNATURES {
+        let remedy = format!("list at most {SIGNATURES}; verifiers do not look at many");
+        table.error("sign", Problem::new("is too long", remedy));
+    }
+    let seal = table.optional("seal", |value| {
+        let name = reference("dkim", &context.dkim_names, value)?;
+        if context.dkim.get(&name).is_some_and(|key| key.domains.len() != 1) {
+            let remedy = format!("give it one, or seal with another [dkim.NAME] that has the same key as {name:?}");
+            return Err(Problem::new(format!("{name:?} has several domains, and a seal names one"), remedy));
+        }
+        Ok(name)
+    });
+    let seal_results = table.optional(
+        "seal_results",
+        value::one_of(&[("evaluated", SealResults::Evaluated), ("fields", SealResults::Fields)]),
+    );
+    if seal_results == Some(SealResults::Fields) && !table.has("seal") {
+        table.error("seal_results", Problem::new("nothing is sealed", "add seal = \"NAME\", or remove it"));
+    }
     table.finish();
-    (Chain { plugins }, ChainFacts { always_routes })
+    let facts = ChainFacts { always_routes, signs: !sign.is_empty() };
+    (Chain { plugins, sign, seal, seal_results: seal_results.unwrap_or_default() }, facts)
 }
 
 /// The tables `[section.NAME]`; `None` when one of them has an error.
