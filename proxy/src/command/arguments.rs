@@ -22,6 +22,9 @@ Environment:
 Logs go to standard error: for people on a terminal, one JSON object a line otherwise.
 Exit status: 0 when all went well, 1 when it did not, 2 when the command line was wrong.";
 
+/// The end of the year 9999: RFC 6376 section 3.5 wants readers to know times of 12 digits.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -115,6 +118,13 @@ pub struct ReplayArguments {
     /// An envelope recipient; may be given more than once [default: postmaster at server.hostname]
     #[arg(long, value_name = "ADDRESS")]
     pub rcpt: Vec<String>,
+    /// The time by which signatures are judged and made, in seconds since 1970 (UTC) [default: now]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=LAST_SECOND))]
+    pub time: Option<u64>,
+    /// Write each message that is not refused into this directory, under its own name, as it would leave: edited, signed
+    /// and sealed as for a trusted client, without the Received field that a session adds
+    #[arg(long, value_name = "DIRECTORY")]
+    pub write: Option<PathBuf>,
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -251,6 +261,7 @@ mod tests {
             "mailweir run --config mailweir.toml",
             "mailweir check --config mailweir.toml",
             "mailweir replay --config m.toml --chain inbound --ip ::1 --helo h --mail-from a@b --rcpt c@d --rcpt e@f --json x.eml -",
+            "mailweir replay --config m.toml --chain inbound --time 12345 --write out x.eml",
             "mailweir sink --listen 127.0.0.1:2600 --store out --tempfail 0.1",
             "mailweir quarantine list --config m.toml",
             "mailweir quarantine show --config m.toml 01 --raw",

@@ -1,14 +1,16 @@
-//! `mailweir replay`: messages through a chain, offline. The same chain, host and services as in a session; nothing is
-//! delivered.
+//! `mailweir replay`: messages through a chain, offline. The same chain, host, services and signatures as in a session;
+//! nothing is delivered, but what would be can be written to files.
 #![expect(clippy::print_stdout, reason = "its result goes to standard output")]
 
-use std::io::Read as _;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{BufWriter, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use bytes::Bytes;
 use mailweir_smtp::reply::Reply;
 use memchr::memchr_iter;
@@ -18,10 +20,12 @@ use super::arguments::ReplayArguments;
 use super::run::all;
 use crate::admin::metrics::Metrics;
 use crate::chain::{Conclusion, Disposition, Envelope, PluginRecord, Refusal, Ruling, Run};
+use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::generation::{Generation, Surroundings};
 use crate::host::TransactionFacts;
 use crate::message::{Message, MessageLimits};
+use crate::signing::Occasion;
 use crate::verdict::{Edit, EditNote, Tag};
 
 /// Runs messages through a chain and prints what each came to.
@@ -32,14 +36,20 @@ use crate::verdict::{Edit, EditNote, Tag};
 pub async fn run(arguments: ReplayArguments, config: Config) -> Result<ExitCode> {
     let chains: Vec<String> = config.chains.keys().cloned().collect();
     let limits = limits(&config, &arguments.chain);
-    let surroundings = Surroundings::offline(&Metrics::new());
+    let clock = arguments.time.map_or(Clock::System, Clock::Stopped);
+    let surroundings = Surroundings { clock, ..Surroundings::offline(&Metrics::new()) };
     let generation = Generation::build(config, None, &surroundings).await.map_err(|errors| all(&errors))?;
     if generation.chain(&arguments.chain).is_none() {
         return Err(anyhow!("there is no chain {:?}; the configuration has: {}", arguments.chain, chains.join(", ")));
     }
-    for file in &arguments.messages {
+    let outputs = outputs(&arguments)?;
+    for (file, output) in arguments.messages.iter().zip(outputs) {
         let content = read(file).with_context(|| file.display().to_string())?;
-        let result = replay(&generation, &arguments, limits, content).await;
+        let mut result = replay(&generation, &arguments, limits, content).await;
+        if let (Some(output), Some(message)) = (output, &result.message) {
+            write(&output, message).with_context(|| output.display().to_string())?;
+            result.written = Some(output);
+        }
         let name = file.display().to_string();
         if arguments.json {
             println!("{}", result.json(&name));
@@ -48,6 +58,29 @@ pub async fn run(arguments: ReplayArguments, config: Config) -> Result<ExitCode>
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where each message is written: under its own name, which no other may have.
+fn outputs(arguments: &ReplayArguments) -> Result<Vec<Option<PathBuf>>> {
+    let Some(directory) = &arguments.write else { return Ok(vec![None; arguments.messages.len()]) };
+    std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    let mut outputs: Vec<Option<PathBuf>> = Vec::new();
+    for file in &arguments.messages {
+        let name = if file == Path::new("-") { OsStr::new("stdin.eml") } else { file.file_name().unwrap_or_default() };
+        let output = Some(directory.join(name));
+        ensure!(!outputs.contains(&output), "--write: two messages are called {}", name.display());
+        outputs.push(output);
+    }
+    Ok(outputs)
+}
+
+/// As BDAT would carry it: CRLF line ends, no dot-stuffing.
+fn write(file: &Path, message: &Message) -> Result<()> {
+    let mut file = BufWriter::new(File::create(file)?);
+    for chunk in message.chunks() {
+        file.write_all(&chunk?)?;
+    }
+    Ok(file.flush()?)
 }
 
 /// The caps of the listener that uses the chain, so that a message is judged as it would be there.
@@ -87,6 +120,9 @@ struct Replayed {
     tags: Vec<Tag>,
     plugins: Vec<PluginRecord>,
     edits: Vec<(String, EditNote)>,
+    /// As it would leave.
+    message: Option<Message>,
+    written: Option<PathBuf>,
 }
 
 async fn replay(
@@ -114,12 +150,32 @@ async fn replay(
     let envelope = envelope(generation, arguments, &message);
     let scan = generation.begin_scan(&chain).map(|scan| scan.finish(&message));
     let mut run = Run::new(chain, Arc::clone(&facts), generation.evaluation(arguments.ip));
+    let (received, sender) = (message.clone(), envelope.sender.clone());
     let conclusion = match before_the_end(&mut run, facts, &message, &envelope).await {
         Ruling::Continue => run.end(message, envelope, scan).await,
         Ruling::Refuse(refusal) => Conclusion { disposition: Disposition::Refuse(refusal), message, envelope },
     };
     run.abort().await;
-    Replayed::new(&run, conclusion.disposition)
+    let Conclusion { disposition, message, .. } = conclusion;
+    if !matches!(disposition, Disposition::Deliver { .. } | Disposition::Quarantine { .. }) {
+        return Replayed::new(&run, disposition);
+    }
+    let signed = match generation.signing(&arguments.chain) {
+        // Whether the client is one for whom we sign says the listener, not the chain.
+        Some(signing) => {
+            let evaluation = run.evaluation();
+            let occasion = Occasion { received: &received, evaluation, sender: &sender, is_trusted: true };
+            signing.apply(message, &occasion).await
+        }
+        None => Ok(message),
+    };
+    match signed {
+        Ok(message) => Replayed { message: Some(message), ..Replayed::new(&run, disposition) },
+        Err(fault) => {
+            let refusal = Refusal { reply: fault.reply(), disconnect: false };
+            Replayed { reason: fault.to_string(), ..Replayed::new(&run, Disposition::Refuse(refusal)) }
+        }
+    }
 }
 
 /// The phases before the message is whole, in the order of a session.
@@ -202,14 +258,14 @@ impl Replayed {
                 (verdict, Some(reply), reason, None)
             }
         };
-        Self { verdict, reply, reason, route, tags: run.tags().to_vec(), plugins, edits: run.edits().to_vec() }
+        let (tags, edits) = (run.tags().to_vec(), run.edits().to_vec());
+        Self { verdict, reply, reason, route, tags, plugins, edits, message: None, written: None }
     }
 
     fn refused(reply: Reply, reason: String) -> Self {
         let verdict = if reply.is_permanent() { "reject" } else { "tempfail" };
-        let nothing = (Vec::new(), Vec::new(), Vec::new());
-        let (tags, plugins, edits) = nothing;
-        Self { verdict, reply: Some(reply), reason, route: None, tags, plugins, edits }
+        let (tags, plugins, edits) = (Vec::new(), Vec::new(), Vec::new());
+        Self { verdict, reply: Some(reply), reason, route: None, tags, plugins, edits, message: None, written: None }
     }
 
     fn json(&self, file: &str) -> Value {
@@ -228,6 +284,7 @@ impl Replayed {
             "plugins": self.plugins.iter().map(plugin).collect::<Vec<_>>(),
             "authentication": { "spf": first("spf"), "dkim": dkim, "arc": first("arc"), "dmarc": first("dmarc") },
             "edits": self.edits.iter().map(|(plugin, edit)| described(plugin, edit)).collect::<Vec<_>>(),
+            "written": self.written.as_ref().map(|file| file.display().to_string()),
         })
     }
 
@@ -244,6 +301,7 @@ impl Replayed {
         }
         lines.extend(self.tags.iter().map(|tag| format!("  tag     {} = {}", tag.name, tag.value)));
         lines.extend(self.edits.iter().map(|(plugin, edit)| format!("  edit    {}", described(plugin, edit))));
+        lines.extend(self.written.as_ref().map(|file| format!("  written {}", file.display())));
         lines.join("\n")
     }
 }

@@ -1,6 +1,8 @@
-//! Signatures on what leaves: made over what the upstream gets, with keys that a SIGHUP changes.
+//! Signatures on what leaves: made over what the upstream gets, with keys that a SIGHUP changes; and `replay`, which
+//! shows them.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,10 +12,11 @@ use mailweir::services::authentication::{Authentication, Outcome};
 use mailweir::services::dns::Dns;
 use mailweir_testkit::dkim::KeyFile;
 use mailweir_testkit::dns::{Zone, ZoneServer};
+use serde_json::Value;
 
 use crate::client::expect;
 use crate::filter::{Say, saying};
-use crate::stage::{PATIENCE, Setup, sink};
+use crate::stage::{PATIENCE, Setup, command, sink};
 
 const CONFIG: &str = r#"
 [listener.outbound]
@@ -180,4 +183,68 @@ async fn who_is_not_known_is_not_signed_for() {
     let expected =
         ["ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results", "DKIM-Signature", "Received", "From"];
     assert_eq!(fields[..6], expected, "{content}");
+}
+
+/// `a=b; c=d` as pairs in order, without white space in the values.
+fn tags(value: &str) -> Vec<String> {
+    let mut tags: Vec<String> = value.split(';').map(|tag| tag.split_whitespace().collect::<String>()).collect();
+    tags.sort();
+    tags
+}
+
+/// The first field of that name, without its name.
+fn first(message: &str, name: &str) -> String {
+    let unfolded = message.replace("\r\n\t", " ");
+    unfolded.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned)).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn replay_writes_what_would_leave_at_a_time_that_is_given() {
+    let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/testdata/arc_valimail/arc_sign.json");
+    let Ok(suite) = std::fs::read(&suite) else { return println!("skipped: there is no {}", suite.display()) };
+    let suite: Value = serde_json::from_slice(&suite).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut agreed = 0;
+    for case in suite.as_array().unwrap() {
+        let text = |key: &str| case[key].as_str().unwrap_or_default();
+        let zone = Zone::from_json(&case["zone"]).unwrap();
+        let dns = ZoneServer::start(zone, (Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let headers: Vec<&str> = text("sig-headers").split(':').collect();
+        let file = |name: &str| directory.path().join(name);
+        let config = format!(
+            "[server]\nhostname = \"{}\"\n[dns]\nresolvers = [\"{}\"]\n[chain.c]\nseal = \"k\"\nseal_results = \
+             \"fields\"\n[dkim.k]\nkey = \"k.pem\"\nselector = \"{}\"\ndomains = [\"{}\"]\nheaders = {headers:?}\n\
+             oversign = []\n",
+            text("srv-id"),
+            dns.addr(),
+            text("sel"),
+            text("domain")
+        );
+        std::fs::write(file("mailweir.toml"), config).unwrap();
+        std::fs::write(file("k.pem"), text("privatekey")).unwrap();
+        std::fs::write(file("case.eml"), text("message")).unwrap();
+        let time = case["t"].as_str().map_or_else(|| case["t"].to_string(), str::to_owned);
+        let (eml, out) = (file("case.eml").display().to_string(), file("out").display().to_string());
+        let arguments = ["replay", "--chain", "c", "--json", "--time", &time, "--write", &out, &eml];
+        let said = command(&file("mailweir.toml"), &arguments).await.unwrap();
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((said["verdict"].as_str(), said["edits"].as_array().map(Vec::len)), (Some("accept"), Some(0)));
+        let written = std::fs::read_to_string(said["written"].as_str().unwrap()).unwrap();
+        let before = text("message").replace("\r\n", "\n").replace('\n', "\r\n");
+        let added = written.strip_suffix(&before).unwrap_or_else(|| panic!("{written}"));
+        let agrees = tags(&first(added, "ARC-Seal")) == tags(text("AS"))
+            && tags(&first(added, "ARC-Message-Signature")) == tags(text("AMS"))
+            && tags(&first(added, "ARC-Authentication-Results")) == tags(text("AAR"));
+        assert!(agrees, "{}: {added}", text("id"));
+        agreed += 1;
+    }
+    println!("ARC sign through replay: {agreed} of 10 agree");
+    assert_eq!(agreed, 10);
+
+    // Two messages of one name would be one file.
+    let out = directory.path().join("out").display().to_string();
+    let config = directory.path().join("mailweir.toml");
+    let refused =
+        command(&config, &["replay", "--chain", "c", "--write", &out, "a/x.eml", "b/x.eml"]).await.unwrap_err();
+    assert!(refused.contains("two messages are called x.eml"), "{refused}");
 }
