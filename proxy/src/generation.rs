@@ -153,6 +153,10 @@ impl Generation {
             }
         };
         let authentication = Authentication::new(dns.clone(), &config.server.hostname).with_clock(surroundings.clock);
+        let authentication = match previous {
+            Some(old) => authentication.with_counters(Arc::clone(old.authentication.counters())),
+            None => authentication,
+        };
         let mut errors = Vec::new();
         let chains = chains(&host, &config, previous, &mut errors).await;
         let listeners = listeners(&config, &chains, surroundings, &mut errors);
@@ -373,6 +377,13 @@ impl Proxy {
         let host = self.host_reader();
         let help = "Log lines of plugins that were over their limit.";
         metrics.counter("mailweir_plugin_log_lines_dropped_total", help, move || host(|host| host.log_lines_dropped));
+        // The counters live as long as the process: each generation takes them from the one before.
+        let checks = Arc::clone(self.generation().authentication.counters());
+        let help = "DNS lookups of a message's authentication beyond what one message may cause.";
+        metrics.counter("mailweir_authentication_lookups_refused_total", help, move || checks.lookups_refused());
+        let checks = Arc::clone(self.generation().authentication.counters());
+        let help = "DKIM signatures beyond the number that is checked in one message.";
+        metrics.counter("mailweir_authentication_signatures_skipped_total", help, move || checks.signatures_skipped());
         let proxy = Arc::downgrade(self);
         metrics
             .plugin_events(move || proxy.upgrade().map_or_else(Vec::new, |proxy| proxy.generation().host().events()));

@@ -16,8 +16,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use arguments::{
-    Arguments, CheckArguments, Command, CompileArguments, ConfigArgument, QuarantineArguments, QuarantineCommand, ReloadArguments,
-    ReplayArguments, RunArguments, SinkArguments,
+    Arguments, CheckArguments, Command, CompileArguments, ConfigArgument, QuarantineArguments, QuarantineCommand,
+    ReloadArguments, ReplayArguments, RunArguments, SinkArguments,
 };
 pub use pid_file::{PidFile, PidFileError};
 

@@ -105,9 +105,11 @@ pub(super) fn zone_of(network: &str) -> Result<Zone> {
 /// A configuration with one chain of these filters, of "auth", "surbl", "antivirus" and "dlp", and so many MiB for
 /// message bytes.
 pub(super) fn config(addresses: &Addresses<'_>, filters: &[&str], memory_budget: u64) -> String {
-    let limits = format!("connections_per_ip = 1000
+    let limits = format!(
+        "connections_per_ip = 1000
 message_size = \"{MESSAGE_SIZE}B\"
-");
+"
+    );
     config_with(addresses, filters, memory_budget, &limits)
 }
 

@@ -1,18 +1,21 @@
 //! ARC (RFC 8617): whether the chain of custody is whole.
 
+use aws_lc_rs::digest::{Context, Digest, SHA256};
+
 use super::canonical::{BodyHashes, Canonicalization};
-use super::key::{Fault, Key};
+use super::key::{Fault, Keys, record_name};
+use super::lookups::Lookups;
 use super::results::{ArcResult, Outcome, clean_text};
 use super::signature::{Kind, Signature, algorithm, domain, selector};
-use super::tags::{Tags, base64};
+use super::tags::{Tags, base64, trim};
 use crate::clock::Clock;
 use crate::message::Field;
-use crate::services::dns::Dns;
 
 /// RFC 8617 section 4.2.1.
-const INSTANCES: usize = 50;
+pub(super) const INSTANCES: usize = 50;
+const RESULTS: &str = "ARC-Authentication-Results";
 /// The longest field of a set, in bytes.
-const FIELD_SIZE: usize = 32 * 1024;
+pub(super) const FIELD_SIZE: usize = 32 * 1024;
 
 /// The three fields of one instance.
 #[derive(Clone, Copy)]
@@ -29,9 +32,9 @@ struct Entry<'a> {
 }
 
 /// Check the chain (section 5.2).
-pub(super) async fn verify(dns: &Dns, fields: &[Field<'_>], hashes: &BodyHashes, clock: Clock) -> ArcResult {
+pub(super) async fn verify(lookups: &Lookups, fields: &[Field<'_>], hashes: &BodyHashes, clock: Clock) -> ArcResult {
     let mut sealers = Vec::new();
-    match chain(dns, fields, hashes, clock, &mut sealers).await {
+    match chain(lookups, fields, hashes, clock, &mut sealers).await {
         Ok(outcome) => ArcResult { outcome, sealers, reason: String::new() },
         Err(fault) => {
             // A chain that could not be checked for now did not fail; anything else did.
@@ -42,13 +45,13 @@ pub(super) async fn verify(dns: &Dns, fields: &[Field<'_>], hashes: &BodyHashes,
 }
 
 async fn chain(
-    dns: &Dns,
+    lookups: &Lookups,
     fields: &[Field<'_>],
     hashes: &BodyHashes,
     clock: Clock,
     sealers: &mut Vec<String>,
 ) -> Result<Outcome, Fault> {
-    let results = entries(fields, "ARC-Authentication-Results")?;
+    let results = entries(fields, RESULTS)?;
     let signatures = entries(fields, "ARC-Message-Signature")?;
     let seals = entries(fields, "ARC-Seal")?;
     if results.is_empty() && signatures.is_empty() && seals.is_empty() {
@@ -61,15 +64,19 @@ async fn chain(
         .collect::<Result<Vec<_>, _>>()?;
     sealers.extend(seals.iter().map(|seal| seal.domain.clone()));
     let Some(newest) = sets.last() else { return Ok(Outcome::None) };
-    message_signature(dns, newest, fields, hashes, clock)
-        .await
-        .map_err(|fault| named(fault, "ARC-Message-Signature", newest.signature.instance))?;
-    for (position, seal) in seals.iter().enumerate().rev() {
-        let key = Key::fetch(dns, &seal.selector, &seal.domain, seal.algorithm)
-            .await
-            .map_err(|fault| named(fault, "ARC-Seal", position + 1))?;
-        if !key.verifies(&sealed_bytes(&sets[..=position]), &seal.signature) {
-            return Err(named(Fault::new(Outcome::Fail, "signature does not verify"), "ARC-Seal", position + 1));
+    let of_newest = |fault| named(fault, "ARC-Message-Signature", newest.signature.instance);
+    let tags = Tags::parse(&newest.signature.value);
+    let tags = tags.map_err(|fault| of_newest(Fault::permanent(format!("has {fault}"))))?;
+    let signature = message_signature(&tags, hashes, clock).map_err(of_newest)?;
+    let names = seals.iter().map(|seal| record_name(&seal.selector, &seal.domain));
+    let names = names.chain([record_name(&signature.selector, &signature.domain)]);
+    let keys = Keys::fetch(lookups, names).await;
+    check_message_signature(&keys, signature, &tags, fields, &newest.signature.field).map_err(of_newest)?;
+    for (seal, digest) in seals.iter().zip(sealed(&sets)).rev() {
+        let key = keys.find(&seal.selector, &seal.domain, seal.algorithm);
+        let key = key.map_err(|fault| named(fault, "ARC-Seal", seal.instance))?;
+        if !key.verifies(&digest, &seal.signature) {
+            return Err(named(Fault::new(Outcome::Fail, "signature does not verify"), "ARC-Seal", seal.instance));
         }
     }
     Ok(Outcome::Pass)
@@ -89,29 +96,28 @@ fn entries<'a>(fields: &[Field<'a>], name: &str) -> Result<Vec<Entry<'a>>, Fault
             return Err(Fault::permanent(format!("a {name} field is too large")));
         }
         let value = String::from_utf8_lossy(field.value()).into_owned();
-        let instance = instance(&value).ok_or_else(|| Fault::permanent(format!("{name} without a valid i=")))?;
+        let found = if name == RESULTS { results_instance(&value) } else { instance(&value) };
+        let instance = found.ok_or_else(|| Fault::permanent(format!("{name} without a valid i=")))?;
         entries.push(Entry { field: *field, value, instance });
     }
     Ok(entries)
 }
 
-/// i=, which in ARC-Authentication-Results stands before an authserv-id that is no tag.
+/// i= of a tag list.
 fn instance(value: &str) -> Option<usize> {
-    let mut found = None;
-    for tag in value.split(';') {
-        if let Some((name, number)) = tag.split_once('=')
-            && name.trim_matches([' ', '\t', '\r', '\n']) == "i"
-        {
-            if found.is_some() {
-                return None;
-            }
-            let number = number.trim_matches([' ', '\t', '\r', '\n']);
-            let number: usize = number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok())??;
-            found = Some(number).filter(|number| (1..=INSTANCES).contains(number));
-            found?;
-        }
-    }
-    found
+    let tags = Tags::parse(value).ok()?;
+    number(tags.value("i")?)
+}
+
+/// i= of ARC-Authentication-Results: it stands first (section 4.1.1). What follows is no tag list.
+fn results_instance(value: &str) -> Option<usize> {
+    let (name, value) = value.split(';').next()?.split_once('=')?;
+    number(trim(value)).filter(|_| trim(name) == "i")
+}
+
+fn number(text: &str) -> Option<usize> {
+    let digits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|number| digits && (1..=INSTANCES).contains(number))
 }
 
 /// Each instance from 1 up has each field once.
@@ -138,6 +144,7 @@ fn sets<'a>(
 }
 
 struct Seal {
+    instance: usize,
     domain: String,
     selector: String,
     algorithm: super::key::SignatureAlgorithm,
@@ -162,6 +169,7 @@ impl Seal {
         tags.number("t").map_err(Fault::permanent)?;
         let signature = base64(tags.required("b").map_err(Fault::permanent)?);
         Ok(Self {
+            instance: set.seal.instance,
             domain: domain(&tags)?,
             selector: selector(&tags)?,
             algorithm: algorithm(&tags)?,
@@ -170,39 +178,53 @@ impl Seal {
     }
 }
 
-async fn message_signature(
-    dns: &Dns,
-    set: &Set<'_>,
-    fields: &[Field<'_>],
-    hashes: &BodyHashes,
-    clock: Clock,
-) -> Result<(), Fault> {
-    let tags = Tags::parse(&set.signature.value).map_err(|fault| Fault::permanent(format!("has {fault}")))?;
-    let signature = Signature::parse(&tags, Kind::Arc, clock)?;
-    let key = Key::fetch(dns, &signature.selector, &signature.domain, signature.algorithm).await?;
-    let check = |signature: &Signature<'_>| {
-        signature.check_body(hashes)?;
-        signature.check_header(&key, fields, &set.signature.field)
-    };
-    match check(&signature) {
+/// The newest ARC-Message-Signature, when it is one of this body.
+fn message_signature<'a>(tags: &Tags<'a>, hashes: &BodyHashes, clock: Clock) -> Result<Signature<'a>, Fault> {
+    let signature = Signature::parse(tags, Kind::Arc, clock)?;
+    match signature.check_body(hashes) {
         // Without c= it is simple (RFC 6376 section 3.5), but there are sealers that mean relaxed.
-        Err(_) if tags.value("c").is_none() => check(&signature.relaxed()),
+        Err(_) if tags.value("c").is_none() => {
+            let signature = signature.relaxed();
+            signature.check_body(hashes).map(|()| signature)
+        }
+        checked => checked.map(|()| signature),
+    }
+}
+
+fn check_message_signature(
+    keys: &Keys,
+    signature: Signature<'_>,
+    tags: &Tags<'_>,
+    fields: &[Field<'_>],
+    own: &Field<'_>,
+) -> Result<(), Fault> {
+    let key = keys.find(&signature.selector, &signature.domain, signature.algorithm)?;
+    match signature.check_header(&key, fields, own) {
+        Err(_) if tags.value("c").is_none() => signature.relaxed().check_header(&key, fields, own),
         checked => checked,
     }
 }
 
-/// Section 5.1.1: all sets up to this one, oldest first, relaxed; the last seal without its signature.
-fn sealed_bytes(sets: &[Set<'_>]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4096);
+/// What each seal signs (section 5.1.1): all sets up to its own, oldest first, relaxed, and itself without its b=. Each
+/// field is hashed once, however long the chain is.
+fn sealed(sets: &[Set<'_>]) -> Vec<Digest> {
     let form = Canonicalization::Relaxed;
-    for (position, set) in sets.iter().enumerate() {
+    let mut sealed = Context::new(&SHA256);
+    let mut bytes = Vec::with_capacity(4096);
+    let mut digests = Vec::with_capacity(sets.len());
+    for set in sets {
+        bytes.clear();
         form.field(set.results.field.raw(), &mut bytes);
         form.field(set.signature.field.raw(), &mut bytes);
-        if position + 1 < sets.len() {
-            form.field(set.seal.field.raw(), &mut bytes);
-        } else {
-            form.signature_field(set.seal.field.raw(), &mut bytes);
-        }
+        sealed.update(&bytes);
+        bytes.clear();
+        form.signature_field(set.seal.field.raw(), &mut bytes);
+        let mut own = sealed.clone();
+        own.update(&bytes);
+        digests.push(own.finish());
+        bytes.clear();
+        form.field(set.seal.field.raw(), &mut bytes);
+        sealed.update(&bytes);
     }
-    bytes
+    digests
 }

@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 
+use super::lookups::Lookups;
 use super::results::{IprevResult, Outcome, clean_domain};
-use crate::services::dns::Dns;
 
 /// PTR names that are looked at; busy hosts have hundreds.
 const NAMES: usize = 10;
 
-pub(super) async fn verify(dns: &Dns, client: IpAddr) -> IprevResult {
+pub(super) async fn verify(lookups: &Lookups, client: IpAddr) -> IprevResult {
     let none = |outcome| IprevResult { outcome, name: None };
     let client = client.to_canonical();
-    let names = match dns.ptr(client).await {
+    let names = match lookups.ptr(client).await {
         Ok(answer) => answer.values,
         Err(error) if error.is_temporary() => return none(Outcome::TempError),
         Err(_) => return none(Outcome::PermError),
@@ -19,8 +19,8 @@ pub(super) async fn verify(dns: &Dns, client: IpAddr) -> IprevResult {
     let mut outcome = Outcome::Fail;
     for name in names.iter().take(NAMES) {
         let confirmed = match client {
-            IpAddr::V4(v4) => dns.ipv4(name).await.map(|answer| answer.values.contains(&v4)),
-            IpAddr::V6(v6) => dns.ipv6(name).await.map(|answer| answer.values.contains(&v6)),
+            IpAddr::V4(v4) => lookups.ipv4(name).await.map(|answer| answer.values.contains(&v4)),
+            IpAddr::V6(v6) => lookups.ipv6(name).await.map(|answer| answer.values.contains(&v6)),
         };
         match confirmed {
             Ok(true) => return IprevResult { outcome: Outcome::Pass, name: Some(clean_domain(name)) },

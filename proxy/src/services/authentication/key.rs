@@ -1,15 +1,17 @@
 //! DKIM keys in the DNS (RFC 6376 section 3.6.1, RFC 8301, RFC 8463), used by ARC as well.
 
-use mail_auth::common::crypto::Algorithm;
-use mail_auth::common::parse::TxtRecordParser as _;
-use mail_auth::common::verify::DomainKey;
+use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::Digest;
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::lookups::Lookups;
+use super::public_key::PublicKey;
 use super::results::Outcome;
-use super::tags::{Tags, list};
-use crate::services::dns::Dns;
+use super::tags::{Tags, base64, list};
+use crate::services::dns::{Answer, Error};
 
-/// RFC 8301 section 3.2.
-const SHORTEST_RSA: usize = 1024;
 /// TXT records at a selector that are looked at.
 const RECORDS: usize = 4;
 
@@ -37,10 +39,52 @@ pub(super) enum SignatureAlgorithm {
     Ed25519Sha256,
 }
 
+/// The key records that the signatures of a message name.
+pub(super) struct Keys(BTreeMap<String, Result<Answer<Bytes>, Error>>);
+
+impl Keys {
+    /// Ask for them all at once, for each name once.
+    pub(super) async fn fetch(lookups: &Lookups, names: impl IntoIterator<Item = String>) -> Self {
+        let mut asking = JoinSet::new();
+        let mut found = BTreeMap::new();
+        for name in names {
+            // Until the answer is there.
+            if found.insert(name.clone(), Err(Error::Timeout)).is_none() {
+                let lookups = lookups.clone();
+                asking.spawn(async move { (lookups.txt(&name).await, name) });
+            }
+        }
+        while let Some(answered) = asking.join_next().await {
+            if let Ok((answer, name)) = answered {
+                found.insert(name, answer);
+            }
+        }
+        Self(found)
+    }
+
+    /// The first record at the selector that can be used.
+    pub(super) fn find(&self, selector: &str, domain: &str, algorithm: SignatureAlgorithm) -> Result<Key, Fault> {
+        let texts = match self.0.get(&record_name(selector, domain)) {
+            Some(Ok(answer)) => &answer.values,
+            Some(Err(error)) if error.is_temporary() => {
+                return Err(Fault::new(Outcome::TempError, format!("the key: {error}")));
+            }
+            Some(Err(_)) | None => return Err(Fault::permanent("no key")),
+        };
+        let mut fault = Fault::permanent("no key");
+        for text in texts.iter().take(RECORDS) {
+            match Key::parse(text, algorithm) {
+                Ok(key) => return Ok(key),
+                Err(other) => fault = other,
+            }
+        }
+        Err(fault)
+    }
+}
+
 /// A key that fits the signature's algorithm.
 pub(super) struct Key {
-    key: DomainKey,
-    algorithm: SignatureAlgorithm,
+    key: PublicKey,
     /// t=s: i= must be exactly d=.
     pub(super) exact_identity: bool,
     /// t=y
@@ -48,30 +92,6 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Look the key up. The first record that can be used is.
-    pub(super) async fn fetch(
-        dns: &Dns,
-        selector: &str,
-        domain: &str,
-        algorithm: SignatureAlgorithm,
-    ) -> Result<Self, Fault> {
-        let texts = match dns.txt(&record_name(selector, domain)).await {
-            Ok(answer) => answer.values,
-            Err(error) if error.is_temporary() => {
-                return Err(Fault::new(Outcome::TempError, format!("the key: {error}")));
-            }
-            Err(_) => return Err(Fault::permanent("no key")),
-        };
-        let mut fault = Fault::permanent("no key");
-        for text in texts.iter().take(RECORDS) {
-            match Self::parse(text, algorithm) {
-                Ok(key) => return Ok(key),
-                Err(other) => fault = other,
-            }
-        }
-        Err(fault)
-    }
-
     fn parse(record: &[u8], algorithm: SignatureAlgorithm) -> Result<Self, Fault> {
         let text = std::str::from_utf8(record).map_err(|_| Fault::permanent("the key record is not UTF-8"))?;
         let tags = Tags::parse_record(text).map_err(|fault| Fault::permanent(format!("the key record has {fault}")))?;
@@ -100,23 +120,20 @@ impl Key {
             Some("") => return Err(Fault::permanent("the key is revoked")),
             Some(data) => data,
         };
-        let minimal = format!("k={expected}; p={data}");
-        let key = DomainKey::parse(minimal.as_bytes()).map_err(|_| Fault::permanent("the key cannot be read"))?;
-        if algorithm == SignatureAlgorithm::RsaSha256 && key.p.public_key_bits() < SHORTEST_RSA {
-            return Err(Fault::new(Outcome::Policy, format!("the key has fewer than {SHORTEST_RSA} bits")));
-        }
+        let data = base64(data).ok_or_else(|| Fault::permanent("the key is not base64"))?;
+        let key = match algorithm {
+            SignatureAlgorithm::RsaSha256 => PublicKey::rsa(&data),
+            SignatureAlgorithm::Ed25519Sha256 => PublicKey::ed25519(&data),
+        };
+        let key = key.map_err(|fault| Fault::permanent(fault.to_string()))?;
         let flag =
             |wanted: &str| tags.value("t").is_some_and(|flags| list(flags).any(|f| f.eq_ignore_ascii_case(wanted)));
-        Ok(Self { key, algorithm, exact_identity: flag("s"), testing: flag("y") })
+        Ok(Self { key, exact_identity: flag("s"), testing: flag("y") })
     }
 
-    /// Whether `signature` is of `signed`.
-    pub(super) fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
-        let algorithm = match self.algorithm {
-            SignatureAlgorithm::RsaSha256 => Algorithm::RsaSha256,
-            SignatureAlgorithm::Ed25519Sha256 => Algorithm::Ed25519Sha256,
-        };
-        self.key.p.verify_bytes(signed, signature, algorithm).is_ok()
+    /// Whether `signature` is of what has this SHA-256.
+    pub(super) fn verifies(&self, digest: &Digest, signature: &[u8]) -> bool {
+        self.key.verifies(digest, signature)
     }
 }
 

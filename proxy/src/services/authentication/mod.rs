@@ -1,7 +1,7 @@
 //! Sender authentication: SPF, DKIM, ARC, DMARC, iprev, and who the authors are.
 //!
-//! mail-auth gives the keys' cryptography and the body's canonical form. The rest is our own: the records' and fields'
-//! grammars, the bounds, and the policies of RFC 8301 and RFC 9989, over our resolver with its cache and timeouts.
+//! The records' and fields' grammars, the canonical forms, the bounds, and the policies of RFC 8301 and RFC 9989 are our
+//! own, over our resolver with its cache and timeouts; the cryptography is aws-lc's.
 //! Nothing here decides about a message; that is a filter's business.
 
 use std::net::IpAddr;
@@ -15,10 +15,12 @@ use crate::message::{Field, HeaderSection, Message, MessageFault};
 use super::dns::Dns;
 
 mod results;
+mod lookups;
 mod spf;
 mod iprev;
 mod tags;
 mod canonical;
+mod public_key;
 mod key;
 mod signature;
 mod dkim;
@@ -27,6 +29,7 @@ mod dmarc;
 mod authors;
 
 pub use canonical::{BodyHasher, BodyHashes};
+pub use lookups::Counters;
 pub use results::{
     ArcResult, AuthorFault, DkimResult, DmarcPolicy, DmarcResult, Identity, IprevResult, Outcome, SpfResult,
 };
@@ -35,6 +38,7 @@ pub(crate) use authors::authors as author_addresses;
 pub(crate) use canonical::Canonicalization;
 pub(super) use results::clean_text;
 
+use lookups::Lookups;
 use signature::Kind;
 
 /// Makes the evaluations. Clones share the resolver.
@@ -42,6 +46,7 @@ use signature::Kind;
 pub struct Authentication {
     dns: Dns,
     hostname: Arc<str>,
+    counters: Arc<Counters>,
     clock: Clock,
 }
 
@@ -49,7 +54,7 @@ impl Authentication {
     /// `hostname` is ours, as SPF's `r` macro shows it.
     #[must_use]
     pub fn new(dns: Dns, hostname: &str) -> Self {
-        Self { dns, hostname: hostname.into(), clock: Clock::System }
+        Self { dns, hostname: hostname.into(), counters: Arc::default(), clock: Clock::System }
     }
 
     /// The same, with another time by which signatures expire.
@@ -58,11 +63,25 @@ impl Authentication {
         Self { clock, ..self }
     }
 
+    /// The same, with the counters of another that it takes over from.
+    #[must_use]
+    pub fn with_counters(self, counters: Arc<Counters>) -> Self {
+        Self { counters, ..self }
+    }
+
+    /// What was cut off to bound the work for a message.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
     /// The evaluation of one transaction with this client. What it said in HELO and MAIL is told later.
     #[must_use]
     pub fn evaluation(&self, client: IpAddr) -> Arc<Evaluation> {
         Arc::new(Evaluation {
-            authentication: self.clone(),
+            lookups: Lookups::new(self.dns.clone(), Arc::clone(&self.counters)),
+            clock: self.clock,
+            receiver: Arc::clone(&self.hostname),
             client: client.to_canonical(),
             helo: OnceLock::new(),
             sender: OnceLock::new(),
@@ -83,7 +102,9 @@ impl Authentication {
 /// It speaks of the message as it was received: once [`Evaluation::received`] was told that message, the checks are of
 /// it, also for a filter that sees the edits of another. Before that, nothing about the message is remembered.
 pub struct Evaluation {
-    authentication: Authentication,
+    lookups: Lookups,
+    clock: Clock,
+    receiver: Arc<str>,
     client: IpAddr,
     helo: OnceLock<String>,
     sender: OnceLock<String>,
@@ -162,10 +183,10 @@ impl Evaluation {
             _ => ("postmaster", helo),
         };
         let check = spf::Check {
-            dns: &self.authentication.dns,
+            lookups: &self.lookups,
             client: self.client,
             helo,
-            receiver: &self.authentication.hostname,
+            receiver: &self.receiver,
             local_part,
             domain,
         };
@@ -174,7 +195,7 @@ impl Evaluation {
 
     /// The client's name.
     pub async fn iprev(&self) -> Arc<IprevResult> {
-        let check = || async { Arc::new(iprev::verify(&self.authentication.dns, self.client).await) };
+        let check = || async { Arc::new(iprev::verify(&self.lookups, self.client).await) };
         Arc::clone(self.iprev.get_or_init(check).await)
     }
 
@@ -186,7 +207,7 @@ impl Evaluation {
         let check = async |message: &Message| {
             let fields: Vec<Field<'_>> = message.headers().fields().collect();
             let hashes = self.hashes(message)?;
-            Ok(Arc::from(dkim::verify(&self.authentication.dns, &fields, &hashes, self.authentication.clock).await))
+            Ok(Arc::from(dkim::verify(&self.lookups, &fields, &hashes, self.clock).await))
         };
         match self.received.get() {
             Some(received) => self.dkim.get_or_try_init(|| check(received)).await.cloned(),
@@ -202,7 +223,7 @@ impl Evaluation {
         let check = async |message: &Message| {
             let fields: Vec<Field<'_>> = message.headers().fields().collect();
             let hashes = self.hashes(message)?;
-            Ok(Arc::new(arc::verify(&self.authentication.dns, &fields, &hashes, self.authentication.clock).await))
+            Ok(Arc::new(arc::verify(&self.lookups, &fields, &hashes, self.clock).await))
         };
         match self.received.get() {
             Some(received) => self.arc.get_or_try_init(|| check(received)).await.cloned(),
@@ -220,7 +241,7 @@ impl Evaluation {
             let dkim = self.dkim(message).await?;
             let evidence = dmarc::Evidence { spf: &spf, dkim: &dkim };
             let authors = authors::authors(message.headers());
-            Ok(Arc::new(dmarc::evaluate(&self.authentication.dns, authors, &evidence).await))
+            Ok(Arc::new(dmarc::evaluate(&self.lookups, authors, &evidence).await))
         };
         match self.received.get() {
             Some(received) => self.dmarc.get_or_try_init(|| check(received)).await.cloned(),
@@ -263,16 +284,14 @@ impl Evaluation {
     }
 }
 
-/// In which canonical forms the signatures want the body: simple, relaxed.
+/// In which canonical forms the signatures that are looked at want the body: simple, relaxed.
 fn body_forms(headers: &HeaderSection) -> (bool, bool) {
     let (mut simple, mut relaxed) = (false, false);
-    for field in headers.fields() {
-        let kind = match () {
-            () if field.is("DKIM-Signature") => Kind::Dkim,
-            () if field.is("ARC-Message-Signature") => Kind::Arc,
-            () => continue,
-        };
-        for form in signature::body_forms(&String::from_utf8_lossy(field.value()), kind) {
+    for (name, kind, most) in
+        [("DKIM-Signature", Kind::Dkim, dkim::SIGNATURES), ("ARC-Message-Signature", Kind::Arc, arc::INSTANCES)]
+    {
+        let fields = headers.named(name).take(most).filter(|field| field.raw().len() <= arc::FIELD_SIZE);
+        for form in fields.flat_map(|field| signature::body_forms(&String::from_utf8_lossy(field.value()), kind)) {
             simple |= form == Canonicalization::Simple;
             relaxed |= form == Canonicalization::Relaxed;
         }

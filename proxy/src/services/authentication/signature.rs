@@ -1,15 +1,19 @@
 //! DKIM-Signature and ARC-Message-Signature fields: one grammar (RFC 6376 section 3.5, RFC 8617 section 4.1.2), and
 //! what they sign.
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::canonical::{BodyHash, BodyHashes, Canonicalization};
 use super::key::{Fault, Key, SignatureAlgorithm};
 use super::results::{Outcome, clean_domain};
-use super::tags::{Tags, base64, list};
+use super::tags::{Tags, base64, list, quoted_printable};
 use crate::clock::Clock;
 use crate::message::Field;
 
 /// Names in h= that are looked at; each costs a walk over the fields.
 const SIGNED_FIELDS: usize = 256;
+/// Seconds that a signer's clock may be ahead of ours: one that has the wrong time zone is no fraud.
+const CLOCK_AHEAD: u64 = 24 * 60 * 60;
 
 /// Which field it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +118,7 @@ impl<'a> Signature<'a> {
         if key.exact_identity && !exact {
             return Err(Fault::permanent("the key demands that i= has the domain of d="));
         }
-        if key.verifies(&self.signed_bytes(fields, own), &self.signature) {
+        if key.verifies(&digest(&SHA256, &self.signed_bytes(fields, own)), &self.signature) {
             return Ok(());
         }
         if key.testing {
@@ -124,12 +128,14 @@ impl<'a> Signature<'a> {
         Err(Fault::new(Outcome::Fail, "signature does not verify"))
     }
 
-    /// Section 5.4.2: for each name the last field not yet taken, and nothing when there is none.
+    /// Section 5.4.2: for each name the last field not yet taken, and nothing when there is none. The signature's own
+    /// field is not among them (section 3.5), also where h= names its kind.
     fn signed_bytes(&self, fields: &[Field<'_>], own: &Field<'_>) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(2048);
         for (position, name) in self.signed.iter().enumerate() {
             let earlier = self.signed[..position].iter().filter(|other| other.eq_ignore_ascii_case(name)).count();
-            if let Some(field) = fields.iter().rev().filter(|field| field.is(name)).nth(earlier) {
+            let is_other = |field: &&Field<'_>| field.is(name) && !std::ptr::eq(field.raw(), own.raw());
+            if let Some(field) = fields.iter().rev().filter(is_other).nth(earlier) {
                 self.header_form.field(field.raw(), &mut bytes);
             }
         }
@@ -137,10 +143,11 @@ impl<'a> Signature<'a> {
         bytes
     }
 
-    /// A field that a message has once (RFC 5322 section 3.6), that was signed, and that was added once more: what is
-    /// shown to the reader may then be the unsigned one (RFC 6376 section 8.15).
+    /// A field that a message has once (RFC 5322 section 3.6, RFC 2045), that was signed, and that was added once more:
+    /// what is shown to the reader may then follow the unsigned one (RFC 6376 section 8.15).
     pub(super) fn added_field(&self, fields: &[Field<'_>]) -> Option<&'static str> {
-        const ONCE: [&str; 6] = ["From", "Sender", "Reply-To", "To", "Subject", "Date"];
+        const ONCE: [&str; 8] =
+            ["From", "Sender", "Reply-To", "To", "Subject", "Date", "Content-Type", "Content-Transfer-Encoding"];
         ONCE.into_iter().find(|name| {
             let signed = self.signed.iter().filter(|other| other.eq_ignore_ascii_case(name)).count();
             signed > 0 && fields.iter().filter(|field| field.is(name)).count() > signed
@@ -153,7 +160,8 @@ pub(super) fn algorithm(tags: &Tags<'_>) -> Result<SignatureAlgorithm, Fault> {
     match tags.required("a").map_err(Fault::permanent)?.to_ascii_lowercase().as_str() {
         "rsa-sha256" => Ok(SignatureAlgorithm::RsaSha256),
         "ed25519-sha256" => Ok(SignatureAlgorithm::Ed25519Sha256),
-        "rsa-sha1" => Err(Fault::new(Outcome::Policy, "rsa-sha1 is not accepted (RFC 8301)")),
+        // RFC 8301 section 3.1: permanently failed, whatever is signed.
+        "rsa-sha1" => Err(Fault::permanent("rsa-sha1 is not accepted (RFC 8301)")),
         _ => Err(Fault::permanent("a= is not known")),
     }
 }
@@ -162,7 +170,8 @@ pub(super) fn algorithm(tags: &Tags<'_>) -> Result<SignatureAlgorithm, Fault> {
 pub(super) fn domain(tags: &Tags<'_>) -> Result<String, Fault> {
     let domain = tags.required("d").map_err(Fault::permanent)?;
     match crate::services::dns::clean_name(domain) {
-        Ok(name) if clean_domain(&name) == name => Ok(name),
+        // A domain-name of RFC 6376 has a dot; nobody signs for a whole top-level domain (section 6.1.1).
+        Ok(name) if clean_domain(&name) == name && name.contains('.') => Ok(name),
         _ => Err(Fault::permanent("d= is not a domain")),
     }
 }
@@ -179,6 +188,7 @@ pub(super) fn selector(tags: &Tags<'_>) -> Result<String, Fault> {
 /// The domain of i=, which is that of d= or below it.
 fn identity(tags: &Tags<'_>, domain: &str) -> Result<String, Fault> {
     let Some(identity) = tags.value("i") else { return Ok(domain.to_owned()) };
+    let identity = quoted_printable(identity).ok_or_else(|| Fault::permanent("i= is not quoted-printable"))?;
     let Some((_, at)) = identity.rsplit_once('@') else { return Err(Fault::permanent("i= has no @")) };
     let at = clean_domain(at);
     match at.strip_suffix(domain) {
@@ -190,9 +200,14 @@ fn identity(tags: &Tags<'_>, domain: &str) -> Result<String, Fault> {
 
 fn check_times(tags: &Tags<'_>, clock: Clock) -> Result<(), Fault> {
     let signed = tags.number("t").map_err(Fault::permanent)?;
-    let Some(expires) = tags.number("x").map_err(Fault::permanent)? else { return Ok(()) };
-    if signed.is_some_and(|signed| expires <= signed) {
-        return Err(Fault::permanent("x= is before t="));
+    let expires = tags.number("x").map_err(Fault::permanent)?;
+    let now = clock.seconds();
+    if signed.is_some_and(|signed| signed > now.saturating_add(CLOCK_AHEAD)) {
+        return Err(Fault::permanent("t= is in the future"));
     }
-    if expires < clock.seconds() { Err(Fault::new(Outcome::Fail, "signature has expired")) } else { Ok(()) }
+    let Some(expires) = expires else { return Ok(()) };
+    if signed.is_some_and(|signed| expires <= signed) {
+        return Err(Fault::permanent("x= is not after t="));
+    }
+    if expires < now { Err(Fault::new(Outcome::Fail, "signature has expired")) } else { Ok(()) }
 }

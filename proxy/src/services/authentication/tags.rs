@@ -116,7 +116,29 @@ pub(super) fn base64(value: &str) -> Option<Vec<u8>> {
     LENIENT.decode(unfolded(value).as_bytes()).ok().filter(|bytes| !bytes.is_empty())
 }
 
-fn trim(text: &str) -> &str {
+/// Decode DKIM's quoted-printable (RFC 6376 section 2.11), in which white space means nothing. `None`: malformed, or not
+/// UTF-8.
+pub(super) fn quoted_printable(value: &str) -> Option<String> {
+    let text = unfolded(value);
+    let mut rest = text.as_bytes();
+    let mut decoded = Vec::with_capacity(rest.len());
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        if *byte != b'=' {
+            decoded.push(*byte);
+            continue;
+        }
+        let (digits, after) = rest.split_at_checked(2)?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        decoded.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+        rest = after;
+    }
+    String::from_utf8(decoded).ok()
+}
+
+pub(super) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
@@ -136,6 +158,21 @@ mod tests {
         assert_eq!(tags.value("b").map(unfolded).as_deref(), Some("abcd="));
         for bad in ["", ";", "v", "v=1;;a=b", "v=1;v=1", "=1", "v v=1", "v=\u{0}"] {
             assert!(Tags::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn quoted_printable_is_decoded() {
+        for (value, expected) in [
+            ("joe=3Bx@example.com", Some("joe;x@example.com")),
+            ("joe@\r\n example.com", Some("joe@example.com")),
+            ("=C3=A9@example.com", Some("\u{e9}@example.com")),
+            ("=4", None),
+            ("=4x", None),
+            ("=+1", None),
+            ("=E9", None),
+        ] {
+            assert_eq!(quoted_printable(value).as_deref(), expected, "{value:?}");
         }
     }
 }

@@ -11,7 +11,9 @@ use super::*;
 use crate::config;
 use crate::message::{DecodingLimits, MessageLimits};
 
+mod policies;
 mod rules;
+mod signatures;
 
 const LIMITS: MessageLimits = MessageLimits {
     header_size: 1 << 20,
@@ -41,13 +43,22 @@ fn json(path: &str) -> Option<Value> {
 
 async fn serve(zone: Zone) -> (ZoneServer, Authentication) {
     let server = ZoneServer::start(zone, (Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let authentication = resolver(&server);
+    (server, authentication)
+}
+
+fn resolver(server: &ZoneServer) -> Authentication {
     let dns = Dns::new(&config::Dns {
         resolvers: vec![server.addr()],
         dnssec: config::Dnssec::Off,
         timeout: Duration::from_millis(500),
         cache_size: 1000,
     });
-    (server, Authentication::new(dns.unwrap(), "receiver.example"))
+    Authentication::new(dns.unwrap(), "receiver.example")
+}
+
+fn lookups(authentication: &Authentication) -> Lookups {
+    Lookups::new(authentication.dns.clone(), Arc::default())
 }
 
 fn message(text: impl AsRef<[u8]>) -> Message {
@@ -187,7 +198,7 @@ async fn dmarc_suite() {
         };
         let dkim: Vec<DkimResult> = strings("dkim_pass").into_iter().map(passed).collect();
         let evidence = dmarc::Evidence { spf: &spf, dkim: &dkim };
-        let result = dmarc::evaluate(&authentication.dns, authors, &evidence).await;
+        let result = dmarc::evaluate(&lookups(&authentication), authors, &evidence).await;
         for (key, found) in [
             ("status.result", result.outcome.as_str()),
             ("policy", result.policy.as_str()),

@@ -70,7 +70,12 @@ impl Case {
             [] => "no filters".to_owned(),
             filters => filters.join(", "),
         };
-        format!("{sessions} × {} MB at once, {:?}, {}, {filters}", MESSAGE / 1_000_000, self.transport, self.kind.name())
+        format!(
+            "{sessions} × {} MB at once, {:?}, {}, {filters}",
+            MESSAGE / 1_000_000,
+            self.transport,
+            self.kind.name()
+        )
     }
 
     async fn run(self, setting: &Setting) -> Result<Outcome> {

@@ -122,13 +122,7 @@ impl Arriving {
         }
     }
 
-    async fn bdat(
-        &mut self,
-        stream: &mut BufReader<TcpStream>,
-        size: usize,
-        is_last: bool,
-        seen: &Seen,
-    ) -> Result<()> {
+    async fn bdat(&mut self, stream: &mut BufReader<TcpStream>, size: usize, is_last: bool, seen: &Seen) -> Result<()> {
         let mut left = size;
         while left > 0 {
             let bytes = stream.fill_buf().await?;

@@ -4,8 +4,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::lookups::Lookups;
 use super::results::{Outcome, SpfResult, clean_domain, clean_text};
-use crate::services::dns::{Dns, Error, clean_name};
+use crate::services::dns::{Error, clean_name};
 
 mod macros;
 mod record;
@@ -25,7 +26,7 @@ const EXPLANATION: usize = 400;
 
 /// One check_host() call (section 4.1) for an identity.
 pub(super) struct Check<'a> {
-    pub(super) dns: &'a Dns,
+    pub(super) lookups: &'a Lookups,
     pub(super) client: IpAddr,
     pub(super) helo: &'a str,
     pub(super) receiver: &'a str,
@@ -108,7 +109,7 @@ impl Evaluation<'_> {
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<Verdict, Stop>> + Send + 's>> {
         Box::pin(async move {
             let none = Verdict { outcome: Outcome::None, explanation: None };
-            let texts = match self.check.dns.txt(domain).await {
+            let texts = match self.check.lookups.txt(domain).await {
                 Ok(answer) => answer.values,
                 Err(error) if error.is_temporary() => return Err(Stop::Temporary(format!("{domain}: {error}"))),
                 Err(_) => return Ok(none),
@@ -180,7 +181,7 @@ impl Evaluation<'_> {
                 work.count_lookup()?;
                 let Some(name) = self.target(Some(target), domain, work).await? else { return Ok(false) };
                 // Always A, also for an IPv6 client (section 5.7).
-                Ok(work.found(&name, self.check.dns.ipv4(&name).await)?.is_some())
+                Ok(work.found(&name, self.check.lookups.ipv4(&name).await)?.is_some())
             }
         }
     }
@@ -224,16 +225,20 @@ impl Evaluation<'_> {
     }
 
     async fn has_address(&self, name: &str, prefixes: Prefixes, work: &mut Work) -> Result<bool, Stop> {
-        let dns = self.check.dns;
+        let lookups = self.check.lookups;
         let addresses: Option<Vec<IpAddr>> = match self.client {
-            IpAddr::V4(_) => work.found(name, dns.ipv4(name).await)?.map(|a| a.iter().map(|v4| (*v4).into()).collect()),
-            IpAddr::V6(_) => work.found(name, dns.ipv6(name).await)?.map(|a| a.iter().map(|v6| (*v6).into()).collect()),
+            IpAddr::V4(_) => {
+                work.found(name, lookups.ipv4(name).await)?.map(|a| a.iter().map(|v4| (*v4).into()).collect())
+            }
+            IpAddr::V6(_) => {
+                work.found(name, lookups.ipv6(name).await)?.map(|a| a.iter().map(|v6| (*v6).into()).collect())
+            }
         };
         Ok(addresses.is_some_and(|addresses| addresses.iter().any(|a| contains(*a, prefixes, self.client))))
     }
 
     async fn has_exchange(&self, name: &str, prefixes: Prefixes, work: &mut Work) -> Result<bool, Stop> {
-        let Some(exchanges) = work.found(name, self.check.dns.mx(name).await)? else { return Ok(false) };
+        let Some(exchanges) = work.found(name, self.check.lookups.mx(name).await)? else { return Ok(false) };
         if exchanges.len() > EXCHANGES {
             return Err(Stop::Permanent(format!("{name} has more than {EXCHANGES} mail exchangers")));
         }
@@ -251,11 +256,11 @@ impl Evaluation<'_> {
             return Ok(names.clone());
         }
         let mut names = Vec::new();
-        if let Ok(answer) = self.check.dns.ptr(self.client).await {
+        if let Ok(answer) = self.check.lookups.ptr(self.client).await {
             for name in answer.values.iter().take(PTR_NAMES) {
                 let confirmed = match self.client {
-                    IpAddr::V4(v4) => self.check.dns.ipv4(name).await.is_ok_and(|a| a.values.contains(&v4)),
-                    IpAddr::V6(v6) => self.check.dns.ipv6(name).await.is_ok_and(|a| a.values.contains(&v6)),
+                    IpAddr::V4(v4) => self.check.lookups.ipv4(name).await.is_ok_and(|a| a.values.contains(&v4)),
+                    IpAddr::V6(v6) => self.check.lookups.ipv6(name).await.is_ok_and(|a| a.values.contains(&v6)),
                 };
                 if confirmed {
                     names.push(name.clone());
@@ -269,7 +274,7 @@ impl Evaluation<'_> {
     /// Section 6.2: whatever goes wrong, there is just no explanation.
     async fn explain(&self, spec: &MacroString, domain: &str, work: &mut Work) -> Option<String> {
         let name = self.target(Some(spec), domain, work).await.ok()??;
-        let texts = self.check.dns.txt(&name).await.ok()?.values;
+        let texts = self.check.lookups.txt(&name).await.ok()?.values;
         let [text] = &*texts else { return None };
         let text = std::str::from_utf8(text).ok()?;
         let text = MacroString::parse(text, Place::Explanation).ok()?;

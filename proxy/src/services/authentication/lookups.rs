@@ -1,0 +1,102 @@
+//! DNS for the checks of one message: a bound on the questions that they may ask together, whatever records say.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::services::dns::{Answer, Dns, Error, Exchange};
+
+/// Questions of one message for everything but DMARC: an SPF check at its own limits, which comes to 123, and some
+/// signatures. Ordinary mail asks fewer than 30.
+pub(super) const QUESTIONS: u32 = 150;
+/// More of them for DMARC, so that no SPF record or set of signatures keeps us from finding an author's policy.
+pub(super) const RESERVED: u32 = 100;
+
+/// What was cut off to bound the work for a message, since the process started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Questions that were not asked any more.
+    lookups: AtomicU64,
+    /// Signatures that were not looked at.
+    signatures: AtomicU64,
+}
+
+impl Counters {
+    /// DNS questions that a message's checks were not allowed to ask.
+    #[must_use]
+    pub fn lookups_refused(&self) -> u64 {
+        self.lookups.load(Ordering::Relaxed)
+    }
+
+    /// DKIM signatures beyond the number that is looked at.
+    #[must_use]
+    pub fn signatures_skipped(&self) -> u64 {
+        self.signatures.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn skipped(&self, signatures: usize) {
+        self.signatures.fetch_add(signatures as u64, Ordering::Relaxed);
+    }
+}
+
+/// The resolver, for one message. Clones share the count.
+#[derive(Clone)]
+pub(super) struct Lookups {
+    dns: Dns,
+    counters: Arc<Counters>,
+    asked: Arc<AtomicU32>,
+    limit: u32,
+}
+
+impl Lookups {
+    pub(super) fn new(dns: Dns, counters: Arc<Counters>) -> Self {
+        Self { dns, counters, asked: Arc::default(), limit: QUESTIONS }
+    }
+
+    /// The same count, with what is reserved for finding policies.
+    pub(super) fn for_policies(&self) -> Self {
+        Self { limit: QUESTIONS + RESERVED, ..self.clone() }
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(super) async fn txt(&self, name: &str) -> Result<Answer<Bytes>, Error> {
+        self.count()?;
+        self.dns.txt(name).await
+    }
+
+    pub(super) async fn ipv4(&self, name: &str) -> Result<Answer<Ipv4Addr>, Error> {
+        self.count()?;
+        self.dns.ipv4(name).await
+    }
+
+    pub(super) async fn ipv6(&self, name: &str) -> Result<Answer<Ipv6Addr>, Error> {
+        self.count()?;
+        self.dns.ipv6(name).await
+    }
+
+    pub(super) async fn mx(&self, name: &str) -> Result<Answer<Exchange>, Error> {
+        self.count()?;
+        self.dns.mx(name).await
+    }
+
+    pub(super) async fn ptr(&self, address: IpAddr) -> Result<Answer<String>, Error> {
+        self.count()?;
+        self.dns.ptr(address).await
+    }
+
+    /// Answers from the cache count too, so that a message gets the same verdict whatever is cached. The error is a
+    /// temporary one: nothing fails, and nothing passes, because of what was not looked up.
+    fn count(&self) -> Result<(), Error> {
+        let next = |asked: u32| (asked < self.limit).then_some(asked + 1);
+        if self.asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok() {
+            return Ok(());
+        }
+        self.counters.lookups.fetch_add(1, Ordering::Relaxed);
+        Err(Error::Failure(format!("the message leads to more than {} lookups", self.limit)))
+    }
+}
