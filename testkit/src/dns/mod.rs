@@ -1,8 +1,8 @@
 //! An authoritative DNS server for tests and the demo: a zone in memory, served over UDP and TCP on the loopback
 //! interface by tasks of this process.
 //!
-//! It answers any name: what the zone does not hold does not exist. It knows wildcards, but no delegation and no
-//! DNSSEC.
+//! It answers any name: what the zone does not hold does not exist. It knows wildcards, though not in signed zones, and
+//! can sign what it serves.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,8 +14,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
+mod signed;
 mod zone;
 
+pub use signed::{Spoilt, ZoneKey};
 use zone::Reply;
 pub use zone::{Zone, ZoneError};
 
@@ -35,6 +37,7 @@ pub struct ZoneServer {
 
 struct Shared {
     zone: RwLock<Arc<Zone>>,
+    key: Option<ZoneKey>,
     udp: AtomicU64,
     tcp: AtomicU64,
 }
@@ -45,10 +48,22 @@ impl ZoneServer {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn start(zone: Zone, addr: SocketAddr) -> std::io::Result<Self> {
+        Self::serve(zone, None, addr).await
+    }
+
+    /// As [`ZoneServer::start`], with the zone signed by `key` for those who ask with the DO bit (RFC 3225).
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start_signed(zone: Zone, key: ZoneKey, addr: SocketAddr) -> std::io::Result<Self> {
+        Self::serve(zone, Some(key), addr).await
+    }
+
+    async fn serve(zone: Zone, key: Option<ZoneKey>, addr: SocketAddr) -> std::io::Result<Self> {
         let (udp, tcp) = bind(addr).await?;
         let addr = udp.local_addr()?;
         let shared =
-            Arc::new(Shared { zone: RwLock::new(Arc::new(zone)), udp: AtomicU64::new(0), tcp: AtomicU64::new(0) });
+            Arc::new(Shared { zone: RwLock::new(Arc::new(zone)), key, udp: AtomicU64::new(0), tcp: AtomicU64::new(0) });
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_udp(udp, Arc::clone(&shared)));
         tasks.spawn(serve_tcp(tcp, Arc::clone(&shared)));
@@ -187,6 +202,10 @@ impl Shared {
                 }
                 answer.add_answers(records);
             }
+        }
+        let wants_signatures = query.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
+        if let Some(key) = self.key.as_ref().filter(|_| wants_signatures) {
+            key.sign(&zone, name, *query_type, &mut answer);
         }
         Some((query, answer))
     }

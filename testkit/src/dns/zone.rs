@@ -7,6 +7,8 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, PTR, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use serde_json::Value;
 
+use super::signed::Spoilt;
+
 /// Seconds, for every record and absence.
 const TTL: u32 = 300;
 /// Aliases that are followed.
@@ -25,6 +27,9 @@ struct Node {
     silent: BTreeSet<RecordType>,
     failing: BTreeSet<RecordType>,
     missing: bool,
+    spoilt: Option<Spoilt>,
+    /// The delegation to a zone that is not signed.
+    unsigned: bool,
 }
 
 /// A zone's JSON is not as the format says; it names the place.
@@ -113,6 +118,20 @@ impl Zone {
         self
     }
 
+    /// Spoil the signatures of a name, where the zone is served signed.
+    #[must_use]
+    pub fn spoil(mut self, name: &str, how: Spoilt) -> Self {
+        self.node(name).spoilt = Some(how);
+        self
+    }
+
+    /// Make this name and those below it a zone of their own that is not signed.
+    #[must_use]
+    pub fn unsigned(mut self, name: &str) -> Self {
+        self.node(name).unsigned = true;
+        self.with(name, RData::NS(NS(host("ns.invalid"))))
+    }
+
     /// Add all of another zone.
     #[must_use]
     pub fn merged(mut self, other: Self) -> Self {
@@ -122,6 +141,8 @@ impl Zone {
             own.silent.extend(node.silent);
             own.failing.extend(node.failing);
             own.missing |= node.missing;
+            own.spoilt = node.spoilt.or(own.spoilt);
+            own.unsigned |= node.unsigned;
         }
         self
     }
@@ -181,6 +202,42 @@ impl Zone {
         let parents = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
         let closest = parents.into_iter().find(|parent| self.nodes.contains_key(*parent) || self.has_below(parent))?;
         self.nodes.get(&format!("*.{closest}"))
+    }
+
+    /// Whether the name belongs to a zone that is not signed.
+    pub(super) fn is_unsigned(&self, name: &Name) -> bool {
+        let mut above = Some(key_of(name));
+        while let Some(key) = above {
+            if self.nodes.get(&key).is_some_and(|node| node.unsigned) {
+                return true;
+            }
+            above = key.split_once('.').map(|(_, rest)| rest.to_owned());
+        }
+        false
+    }
+
+    pub(super) fn spoilt(&self, name: &Name) -> Option<Spoilt> {
+        self.nodes.get(&key_of(name))?.spoilt
+    }
+
+    /// The names with a NSEC record, in canonical order: those with records, delegations, and the root.
+    pub(super) fn signed_names(&self) -> Vec<Name> {
+        let mut names: Vec<Name> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| !node.missing && !node.records.is_empty())
+            .map(|(name, node)| (host(name), node.unsigned))
+            .filter(|(name, is_cut)| *is_cut || !self.is_unsigned(name))
+            .map(|(name, _)| name)
+            .chain([Name::root()])
+            .collect();
+        names.sort();
+        names
+    }
+
+    pub(super) fn types(&self, key: &str) -> Vec<RecordType> {
+        let records = self.nodes.get(key).map(|node| node.records.as_slice()).unwrap_or_default();
+        records.iter().map(RData::record_type).collect()
     }
 
     /// Whether names stand below this one: it is then an empty non-terminal, which exists (RFC 4592 section 2.2.2).
@@ -258,7 +315,7 @@ fn host(name: &str) -> Name {
     name
 }
 
-fn key_of(name: &Name) -> String {
+pub(super) fn key_of(name: &Name) -> String {
     let labels: Vec<String> = name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect();
     labels.join(".")
 }

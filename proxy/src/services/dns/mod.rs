@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -56,6 +57,14 @@ impl Dns {
     /// # Errors
     /// When no resolvers are configured and the system's cannot be read.
     pub fn new(config: &config::Dns) -> Result<Self, SetupError> {
+        Self::with_trust_anchors(config, TrustAnchors::default())
+    }
+
+    /// As [`Dns::new`], with other keys of the root to trust than those of IANA, when the configuration validates.
+    ///
+    /// # Errors
+    /// As those of [`Dns::new`].
+    pub fn with_trust_anchors(config: &config::Dns, anchors: TrustAnchors) -> Result<Self, SetupError> {
         let (servers, mut options) = if config.resolvers.is_empty() {
             let (system, options) =
                 hickory_resolver::system_conf::read_system_conf().map_err(|error| SetupError(error.to_string()))?;
@@ -78,10 +87,11 @@ impl Dns {
         // zones above again and again, so it keeps its own.
         options.cache_size = if validate { 4096 } else { 0 };
         let servers = ResolverConfig::from_parts(None, Vec::new(), servers);
-        let resolver = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default())
-            .with_options(options)
-            .build()
-            .map_err(|error| SetupError(error.to_string()))?;
+        let builder =
+            TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default()).with_options(options);
+        // Anchors given to it make it validate.
+        let builder = if validate { builder.with_trust_anchor(Arc::new(anchors)) } else { builder };
+        let resolver = builder.build().map_err(|error| SetupError(error.to_string()))?;
         Ok(Self(Arc::new(Inner {
             resolver,
             cache: Cache::new(config.cache_size),

@@ -3,7 +3,8 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
-use mailweir_testkit::dns::{Zone, ZoneServer};
+use hickory_resolver::proto::dnssec::TrustAnchors;
+use mailweir_testkit::dns::{Spoilt, Zone, ZoneKey, ZoneServer};
 
 use super::*;
 
@@ -124,4 +125,74 @@ async fn the_cache_is_bounded() {
         let _ = dns.ipv4(&format!("n{index}.example")).await;
     }
     assert!(dns.cached() <= 40, "{}", dns.cached());
+}
+
+/// A resolver that validates, with a signed zone and the key to it, or with another key.
+async fn serve_signed(zone: Zone, is_trusted: bool) -> (ZoneServer, Dns) {
+    let key = ZoneKey::generate().unwrap();
+    let mut anchors = TrustAnchors::empty();
+    match is_trusted {
+        true => anchors.insert(key.public()),
+        false => anchors.insert(ZoneKey::generate().unwrap().public()),
+    };
+    let server = ZoneServer::start_signed(zone, key, (Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let config = config::Dns {
+        resolvers: vec![server.addr()],
+        dnssec: config::Dnssec::Validate,
+        timeout: Duration::from_secs(2),
+        cache_size: 1000,
+    };
+    (server, Dns::with_trust_anchors(&config, anchors).unwrap())
+}
+
+#[tokio::test]
+async fn validated_answers_say_whether_they_are_signed() {
+    let zone = Zone::new()
+        .txt("_dmarc.example.com", "v=DMARC1; p=reject")
+        .a("mail.example.com", [192, 0, 2, 1])
+        .cname("alias.example.com", "mail.example.com")
+        .mx("example.com", 10, "mail.example.com")
+        .unsigned("plain.example")
+        .txt("text.plain.example", "x")
+        .cname("out.example.com", "text.plain.example");
+    let (_server, dns) = serve_signed(zone, true).await;
+    assert_eq!(dns.txt("_dmarc.example.com").await.unwrap().dnssec, Dnssec::Secure);
+    assert_eq!(dns.mx("example.com").await.unwrap().dnssec, Dnssec::Secure);
+    assert_eq!(dns.ipv4("alias.example.com").await.unwrap().dnssec, Dnssec::Secure);
+    // Proven absences are answers as well.
+    assert_eq!(dns.ipv6("mail.example.com").await, Err(Error::NoRecord));
+    assert_eq!(dns.ipv4("nothing.example.com").await, Err(Error::NoName));
+    assert_eq!(dns.txt("text.plain.example").await.unwrap().dnssec, Dnssec::Insecure);
+    // A chain is as good as its weakest link.
+    assert_eq!(dns.txt("out.example.com").await.unwrap().dnssec, Dnssec::Insecure);
+}
+
+#[tokio::test]
+async fn bogus_answers_are_errors() {
+    let zone = Zone::new()
+        .txt("wrong.example.com", "x")
+        .spoil("wrong.example.com", Spoilt::Wrong)
+        .txt("missing.example.com", "x")
+        .spoil("missing.example.com", Spoilt::Missing)
+        .txt("expired.example.com", "x")
+        .spoil("expired.example.com", Spoilt::Expired)
+        .cname("alias.example.com", "good.example.com")
+        .spoil("alias.example.com", Spoilt::Wrong)
+        .txt("good.example.com", "x");
+    let (_server, dns) = serve_signed(zone.clone(), true).await;
+    assert!(dns.txt("good.example.com").await.is_ok());
+    for name in ["wrong", "missing", "expired", "alias"] {
+        let answer = dns.txt(&format!("{name}.example.com")).await;
+        assert!(matches!(answer, Err(Error::Failure(_))), "{name}: {answer:?}");
+        assert!(answer.is_err_and(|error| error.is_temporary()), "{name}");
+    }
+    // Absences that are not proven: no signature holds for whom another key is the root's.
+    let (_server, dns) = serve_signed(zone.clone(), false).await;
+    for name in ["good.example.com", "nothing.example.com"] {
+        let answer = dns.txt(name).await;
+        assert!(matches!(answer, Err(Error::Failure(_))), "{name}: {answer:?}");
+    }
+    // Nobody looks without dnssec = "validate".
+    let (_server, dns) = serve(zone).await;
+    assert_eq!(dns.txt("wrong.example.com").await.unwrap().dnssec, Dnssec::Indeterminate);
 }
