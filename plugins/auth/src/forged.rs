@@ -4,6 +4,13 @@
 //! removed when under any of these readings the part before the results names us, or names nobody: a reader may give
 //! a field without a name the benefit of the doubt. Fields of others stay: their readers know whom to trust.
 
+use crate::punycode;
+
+/// Our names in each way that they can be written: with A-labels and with what those stand for.
+pub fn names(names: impl Iterator<Item = String>) -> Vec<String> {
+    names.flat_map(|name| [punycode::u_labels(&name), Some(name)]).flatten().collect()
+}
+
 /// Whether the field with this value (raw, folding kept) could be read as one by one of `names` (lower case).
 pub fn claims(value: &[u8], names: &[String]) -> bool {
     let text = unfolded(value);
@@ -11,7 +18,8 @@ pub fn claims(value: &[u8], names: &[String]) -> bool {
     let without_comments = without_comments(head);
     let unquoted = unquoted(&without_comments);
     let joined: String = unquoted.split_whitespace().collect();
-    let readings = [head, &unquoted_with_comments(head), &without_comments, &unquoted, &joined];
+    let dotted = around_dots(&unquoted);
+    let readings = [head, &unquoted_with_comments(head), &without_comments, &unquoted, &joined, &dotted];
     is_nameless(&unquoted) || names.iter().any(|name| readings.iter().any(|reading| names_host(reading, name)))
 }
 
@@ -19,7 +27,9 @@ pub fn claims(value: &[u8], names: &[String]) -> bool {
 fn unfolded(value: &[u8]) -> String {
     let text = String::from_utf8_lossy(value);
     let kept = text.chars().filter(|character| *character == '\t' || !character.is_control());
-    kept.flat_map(char::to_lowercase).collect()
+    // IDNA knows further full stops (RFC 3490 section 3.1).
+    let is_dot = |character: char| matches!(character, '\u{3002}' | '\u{ff0e}' | '\u{ff61}');
+    kept.map(|character| if is_dot(character) { '.' } else { character }).flat_map(char::to_lowercase).collect()
 }
 
 /// What stands before the results: up to the first semicolon outside comments and quoted strings. With an unclosed
@@ -82,6 +92,11 @@ fn unquoted(text: &str) -> String {
     text.chars().filter(|character| !matches!(character, '"' | '\\')).collect()
 }
 
+/// For a reader that lets white space stand around the dots of a name.
+fn around_dots(text: &str) -> String {
+    text.split('.').map(str::trim).collect::<Vec<_>>().join(".")
+}
+
 /// For a reader that takes marks of comments and quoting for white space.
 fn unquoted_with_comments(text: &str) -> String {
     text.chars().map(|character| if matches!(character, '"' | '\\' | '(' | ')') { ' ' } else { character }).collect()
@@ -136,6 +151,12 @@ mod tests {
             "mx.example(x).com; spf=pass",
             "mx.exam\0ple.com; spf=pass",
             "x mx.example.com; spf=pass",
+            "mx . example . com 1; spf=pass",
+            "mx.example.com\u{3002}; spf=pass",
+            "mx\u{ff0e}example\u{ff61}com; spf=pass",
+            "(\"quoted) mx.example.com; spf=pass",
+            "\tmx.example.com\t(a (b) \\) c)\r\n 1 ; dkim=pass",
+            "mx.example.com=1; spf=pass",
             "=?utf-8?q?x?= mx.example.com; spf=pass",
             "",
             " ; spf=pass",
@@ -143,6 +164,22 @@ mod tests {
             "(c) dkim=pass header.d=bank.example",
         ] {
             assert!(is_claimed(value), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn international_names_are_ours_in_both_forms() {
+        let names = names(["mx.xn--bcher-kva.example".to_owned()].into_iter());
+        for (value, expected) in [
+            ("mx.xn--bcher-kva.example; spf=pass", true),
+            ("MX.XN--BCHER-KVA.EXAMPLE.; spf=pass", true),
+            ("mx.b\u{fc}cher.example; spf=pass", true),
+            ("MX.B\u{dc}CHER.Example 1; spf=pass", true),
+            ("mx.b\u{fc}cher\u{3002}example; spf=pass", true),
+            ("mx.bucher.example; spf=pass", false),
+            ("mx.b\u{fc}cher.example.org; spf=pass", false),
+        ] {
+            assert_eq!(claims(value.as_bytes(), &names), expected, "{value}");
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod config;
 pub mod forged;
 pub mod policy;
+pub mod punycode;
 pub mod results;
 
 use mailweir_filter::authentication::{
@@ -102,7 +103,7 @@ impl Auth {
         session.trusted && self.config.skip_trusted
     }
 
-    /// RFC 7489 section 6.6.1: without one author domain, there is no policy to look up.
+    /// RFC 9989 section 5.3.1: without one author domain, there is no policy to look up.
     fn fault(&self, mail: &Mail) -> Option<Fault> {
         let domains = authentication::authors(mail).and_then(|authors| policy::author_domains(&authors));
         let (text, tag, effect) = match domains {
@@ -153,8 +154,7 @@ impl Auth {
     /// Forged fields go, from the bottom so that the numbers of those above stay right; then ours comes on top.
     fn edits(&self, mail: &Mail, session: &Session, statements: &[Statement]) -> Edits {
         let hostname = session.hostname.trim_end_matches('.').to_lowercase();
-        let names: Vec<String> =
-            std::iter::once(hostname).chain(self.config.remove_results_of.iter().cloned()).collect();
+        let names = forged::names(std::iter::once(hostname).chain(self.config.remove_results_of.iter().cloned()));
         let decoded = mail.header_text(FIELD);
         let mut edits = Edits::new();
         for (position, value) in mail.header(FIELD).iter().enumerate().rev() {

@@ -132,6 +132,40 @@ fn faults_of_the_from_field() {
     assert_eq!(harness("{}").authors(Ok(one_domain)).run(MESSAGE).verdict, Verdict::Pass);
 }
 
+/// What the host makes of each field stands beside it; what the filter does then follows from that alone.
+#[test]
+fn hostile_from_fields() {
+    let mut cases = 0;
+    for line in include_str!("from_fields.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (found, section) = line.split_once(" | ").expect("what the host finds, and the section");
+        let (authors, expected) = match found {
+            "missing" => (Err(AuthorFault::Missing), Some("missing")),
+            "several" => (Err(AuthorFault::Several(2)), Some("several")),
+            "unparsable" => (Err(AuthorFault::Unparsable("x".to_owned())), Some("unparsable")),
+            addresses => {
+                let authors: Vec<String> = addresses.split(", ").map(str::to_owned).collect();
+                let first = authors[0].rsplit_once('@').map(|(_, domain)| domain.to_owned());
+                let one = authors.iter().all(|author| author.rsplit_once('@').map(|(_, d)| d) == first.as_deref());
+                (Ok(authors), (!one).then_some("several-domains"))
+            }
+        };
+        let strict = harness("{}").authors(authors.clone()).run(MESSAGE);
+        assert_eq!(strict.tag("from"), expected, "{section}");
+        assert_eq!(
+            strict.reply().is_some_and(|reply| reply.starts_with("550 5.7.1 ")),
+            expected.is_some(),
+            "{section}"
+        );
+        let tolerant = r#"{"from_faults":"tag","several_from_domains":"tag"}"#;
+        let tolerant = harness(tolerant).authors(authors).run(MESSAGE);
+        assert_eq!((tolerant.verdict.clone(), tolerant.tag("from")), (Verdict::Pass, expected), "{section}");
+        let results = if expected.is_some() { "dmarc=permerror" } else { "dmarc=pass" };
+        assert!(tolerant.header("Authentication-Results").is_some_and(|field| field.contains(results)), "{section}");
+        cases += 1;
+    }
+    assert!(cases >= 70, "{cases}");
+}
+
 #[test]
 fn real_from_fields() {
     for (fields, is_fine) in [

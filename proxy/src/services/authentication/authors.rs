@@ -93,6 +93,8 @@ fn address(tokens: &[Token]) -> Result<String, String> {
         return Err("not an address".to_owned());
     }
     let local = match &local.kind {
+        // Readers that decode an encoded word here show an address of their own making (RFC 2047 section 5).
+        Kind::Word(word) if word.contains("=?") => return Err("an encoded word in an address".to_owned()),
         Kind::Word(word) if !word.contains('\u{fffd}') => word.clone(),
         Kind::Quoted(text) if !text.contains('\u{fffd}') => {
             format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
@@ -319,19 +321,60 @@ mod tests {
 
     #[test]
     fn fields_are_counted() {
-        let read = |text: &str| {
-            let limits = crate::message::MessageLimits {
-                header_size: 1 << 20,
-                header_fields: 100,
-                mime_parts: 9,
-                mime_depth: 9,
-                decoding: crate::message::DecodingLimits::DEFAULT,
-            };
-            let message = crate::message::Message::from_bytes(text.to_owned().into(), limits).unwrap();
-            authors(message.headers())
-        };
+        let read = |text: &str| authors_of(text.strip_suffix("\r\n").unwrap().as_bytes());
         assert_eq!(read("Subject: x\r\n\r\n"), Err(AuthorFault::Missing));
         assert_eq!(read("From: a@example.com\r\nfrom: b@example.com\r\n\r\n"), Err(AuthorFault::Several(2)));
         assert_eq!(read("From : a@example.com\r\n\r\n"), Ok(vec!["a@example.com".to_owned()]));
+    }
+
+    /// The data stand beside the filter that decides about them.
+    #[test]
+    fn hostile_fields_are_read_as_the_filter_is_told() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/auth/tests/from_fields.txt");
+        let cases = std::fs::read_to_string(path).unwrap();
+        for line in cases.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (expected, section) = line.split_once(" | ").unwrap();
+            let found = match authors_of(&unescaped(section)) {
+                Ok(authors) => authors.join(", "),
+                Err(AuthorFault::Missing) => "missing".to_owned(),
+                Err(AuthorFault::Several(_)) => "several".to_owned(),
+                Err(AuthorFault::Unparsable(_)) => "unparsable".to_owned(),
+            };
+            assert_eq!(found, expected, "{section}");
+        }
+    }
+
+    fn unescaped(text: &str) -> Vec<u8> {
+        let mut rest = text.as_bytes();
+        let mut bytes = Vec::new();
+        while let Some((byte, after)) = rest.split_first() {
+            rest = after;
+            let (byte, length) = match (byte, rest) {
+                (b'\\', [b'r', ..]) => (b'\r', 1),
+                (b'\\', [b'n', ..]) => (b'\n', 1),
+                (b'\\', [b't', ..]) => (b'\t', 1),
+                (b'\\', [b'0', ..]) => (0, 1),
+                (b'\\', [b'\\', ..]) => (b'\\', 1),
+                (b'\\', [b'x', digits @ ..]) => {
+                    (u8::from_str_radix(std::str::from_utf8(&digits[..2]).unwrap(), 16).unwrap(), 3)
+                }
+                (byte, _) => (*byte, 0),
+            };
+            bytes.push(byte);
+            rest = &rest[length..];
+        }
+        bytes
+    }
+
+    fn authors_of(section: &[u8]) -> Result<Vec<String>, AuthorFault> {
+        let limits = crate::message::MessageLimits {
+            header_size: 1 << 20,
+            header_fields: 100,
+            mime_parts: 9,
+            mime_depth: 9,
+            decoding: crate::message::DecodingLimits::DEFAULT,
+        };
+        let text = [section, b"\r\nx\r\n"].concat();
+        authors(crate::message::Message::from_bytes(text.into(), limits).unwrap().headers())
     }
 }
