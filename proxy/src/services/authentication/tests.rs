@@ -11,6 +11,8 @@ use super::*;
 use crate::config;
 use crate::message::{DecodingLimits, MessageLimits};
 
+mod chains;
+mod mail_auth;
 mod policies;
 mod rules;
 mod signatures;

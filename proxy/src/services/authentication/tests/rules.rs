@@ -1,6 +1,7 @@
 //! The rules beyond the published suites: signed bodies, iprev, and that each check is made once.
 
 use mailweir_testkit::dkim::Signer;
+use serde_json::json;
 
 use super::*;
 
@@ -135,4 +136,85 @@ async fn each_check_is_made_once_and_of_the_message_as_received() {
     evaluation.arc(&edited).await.unwrap();
     assert_eq!(server.queries(), asked);
     assert!(authentication.evaluation([192, 0, 2, 1].into()).hasher(message(PLAIN).headers()).is_none());
+}
+
+/// SPF: identities, names and records that the published suites leave out.
+#[tokio::test]
+async fn identities_and_names_of_spf() {
+    use Outcome::{Fail, None, Pass, PermError, SoftFail, TempError};
+    let label = "l".repeat(63);
+    let long = [label.as_str(); 4].join(".");
+    let pieces = json!({ "split.example": { "TXT": [["v=spf1 ip4:", "192.0.2.1", " -all"]] } });
+    let zone = Zone::from_json(&pieces)
+        .unwrap()
+        .txt("helo.example", "v=spf1 exists:%{l}.%{o}.l.example -all")
+        .a("postmaster.helo.example.l.example", [127, 0, 0, 2])
+        .txt("sender.example", "v=spf1 exists:%{L}.l.example ~all")
+        .a("joe.l.example", [127, 0, 0, 2])
+        .a("postmaster.l.example", [127, 0, 0, 2])
+        .a("%22a%40b%22.l.example", [127, 0, 0, 2])
+        .txt("case.example", "V=SPF1 +ALL")
+        .txt("tab.example", "v=spf1\t+all")
+        .txt("v10.example", "v=spf10 +all")
+        .txt("two.example", "v=spf1 +all")
+        .txt("two.example", "v=spf1 -all")
+        .txt("big.example", &format!("v=spf1{} ip4:192.0.2.1 -all", " ip4:10.0.0.1".repeat(150)))
+        .txt("dot.example", "v=spf1 include:split.example. -all")
+        .txt("loop.example", "v=spf1 include:loop.example -all")
+        .txt("again.example", "v=spf1 redirect=again.example")
+        .txt("utf8.example", "v=spf1 ip4:192.0.2.1 exp=\u{e9}.example -all")
+        .txt(&format!("{label}.example"), "v=spf1 +all")
+        .txt("xn--bcher-kva.example", "v=spf1 +all")
+        .txt("p.example", "v=spf1 exists:%{p}.p.example -all")
+        .a("unknown.p.example", [127, 0, 0, 2])
+        .silent("slow.example")
+        .servfail("broken.example");
+    let (server, authentication) = serve(zone).await;
+    for (helo, sender, client, expected) in [
+        // The null sender and a sender without a local part are postmaster.
+        ("helo.example", "", "192.0.2.1", Pass),
+        ("helo.example.", "", "192.0.2.1", Pass),
+        ("x", "@sender.example", "192.0.2.1", Pass),
+        ("x", "sender.example", "192.0.2.1", Pass),
+        ("x", "joe@sender.example", "192.0.2.1", Pass),
+        ("x", "JOE@Sender.Example", "192.0.2.1", Pass),
+        ("x", "jim@sender.example", "192.0.2.1", SoftFail),
+        ("x", "\"a@b\"@sender.example", "192.0.2.1", Pass),
+        ("x", "a b..@sender.example", "192.0.2.1", SoftFail),
+        ("x", "j\u{f6}e@sender.example", "192.0.2.1", SoftFail),
+        // Names that cannot have a record.
+        ("localhost", "", "192.0.2.1", None),
+        ("[192.0.2.1]", "", "192.0.2.1", None),
+        ("[IPv6:2001:db8::1]", "", "2001:db8::1", None),
+        ("", "", "192.0.2.1", None),
+        ("x", "a@b..example", "192.0.2.1", None),
+        ("x", &format!("a@{label}.example"), "192.0.2.1", Pass),
+        ("x", &format!("a@l{label}.example"), "192.0.2.1", None),
+        ("x", &format!("a@{long}"), "192.0.2.1", None),
+        ("x", "a@b\u{fc}cher.example", "192.0.2.1", Pass),
+        // Records.
+        ("x", "a@split.example", "192.0.2.1", Pass),
+        ("x", "a@split.example", "::ffff:192.0.2.1", Pass),
+        ("x", "a@split.example", "2001:db8::1", Fail),
+        ("x", "a@case.example", "192.0.2.1", Pass),
+        ("x", "a@tab.example", "192.0.2.1", None),
+        ("x", "a@v10.example", "192.0.2.1", None),
+        ("x", "a@two.example", "192.0.2.1", PermError),
+        ("x", "a@big.example", "192.0.2.1", Pass),
+        ("x", "a@dot.example", "192.0.2.1", Pass),
+        ("x", "a@loop.example", "192.0.2.1", PermError),
+        ("x", "a@again.example", "192.0.2.1", PermError),
+        ("x", "a@utf8.example", "192.0.2.1", PermError),
+        ("x", "a@p.example", "192.0.2.1", Pass),
+        ("x", "a@nothing.example", "192.0.2.1", None),
+        ("x", "a@slow.example", "192.0.2.1", TempError),
+        ("x", "a@broken.example", "192.0.2.1", TempError),
+    ] {
+        let evaluation = authentication.evaluation(client.parse().unwrap());
+        evaluation.helo(helo);
+        evaluation.mail(sender);
+        let result = evaluation.spf(Identity::MailFrom).await;
+        assert_eq!(result.outcome, expected, "{helo} {sender} {client}: {result:?}");
+    }
+    assert!(server.tcp_queries() > 0, "big.example does not fit into a datagram");
 }
