@@ -34,9 +34,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("{}: {}", guard.name, guard.about);
         let began = Instant::now();
         let with = scratch.test(guard)?;
-        scratch.take_out(guard)?;
+        let before = scratch.take_out(guard)?;
         let without = scratch.test(guard);
-        scratch.put_back(guard)?;
+        for (path, text) in before.into_iter().rev() {
+            std::fs::write(path, text)?;
+        }
         let without = without?;
         println!("  with it: {with}; without it: {without} ({} s)", began.elapsed().as_secs());
         rows.push((guard, with, without));

@@ -15,7 +15,6 @@ const TESTS_FAILED: i32 = 100;
 /// The copy, and a target folder of its own; both are gone when it is dropped.
 #[derive(Debug)]
 pub(super) struct Scratch {
-    original: PathBuf,
     folder: PathBuf,
 }
 
@@ -39,7 +38,7 @@ impl Scratch {
     /// Copies the files that git knows, as they are now. What is compiled is linked, not copied.
     pub(super) fn new(original: &Path) -> Result<Self> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| original.join("target"), PathBuf::from);
-        let scratch = Self { original: original.to_owned(), folder: target.join("guards") };
+        let scratch = Self { folder: target.join("guards") };
         scratch.remove();
         for file in tracked(original)? {
             let to = scratch.tree().join(&file);
@@ -85,24 +84,17 @@ impl Scratch {
         command
     }
 
-    /// Replaces the guard's words.
-    pub(super) fn take_out(&self, guard: &Guard) -> Result<()> {
+    /// Replaces the guard's words. What the files were before is returned.
+    pub(super) fn take_out(&self, guard: &Guard) -> Result<Vec<(PathBuf, String)>> {
+        let mut before = Vec::new();
         for edit in guard.edits {
             let path = self.tree().join(edit.file);
             let text = fs::read_to_string(&path)?;
             ensure!(text.matches(edit.from).count() == 1, "{}: not once in {}: {}", guard.name, edit.file, edit.from);
             fs::write(&path, text.replace(edit.from, edit.to))?;
+            before.push((path, text));
         }
-        Ok(())
-    }
-
-    /// Brings the files back as they were.
-    pub(super) fn put_back(&self, guard: &Guard) -> Result<()> {
-        for edit in guard.edits {
-            // Written rather than copied, so that cargo sees a change.
-            fs::write(self.tree().join(edit.file), fs::read(self.original.join(edit.file))?)?;
-        }
-        Ok(())
+        Ok(before)
     }
 
     fn remove(&self) {

@@ -11,6 +11,7 @@ use super::*;
 use crate::config;
 use crate::message::{DecodingLimits, MessageLimits};
 
+mod amplification;
 mod chains;
 mod mail_auth;
 mod policies;

@@ -2,7 +2,10 @@
 
 use mailweir_testkit::certificates::Authority;
 
+use tokio::net::{TcpListener, TcpStream};
+
 use super::*;
+use crate::upstream::tls::Tls;
 
 const OFFER: &str = "S: 220 mx\nC: EHLO\nS: 250-mx\nS: 250 STARTTLS\nC: STARTTLS\nS: 220 go\n";
 const ENCRYPTED: &str = "-- tls\nC: EHLO\nS: 250-mx\nS: 250 PIPELINING\n";
@@ -115,7 +118,50 @@ async fn a_bad_ca_file_is_the_operators_mistake() {
     std::fs::write(&empty, "no certificate").unwrap();
     let absent = directory.path().join("absent.pem");
     for path in [empty, absent] {
-        let error = super::super::tls::Tls::new(ClientTls::Required, Some(&path)).err().unwrap();
+        let error = Tls::new(ClientTls::Required, Some(&path)).err().unwrap();
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
+}
+
+/// What one route's servers gave it to resume a session with is not shown to another's, nor to another host's.
+#[tokio::test]
+async fn sessions_of_one_route_do_not_resume_on_another() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut authority = Authority::new().unwrap();
+    let certificate = authority.issue(&["one.example", "other.example"]).unwrap().server_config().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // The same server for all, which would resume whatever it is shown.
+    let server = tokio::spawn(async move {
+        let acceptor = tokio_rustls::TlsAcceptor::from(certificate);
+        let mut kinds = Vec::new();
+        for _ in 0..5 {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            kinds.push(stream.get_ref().1.handshake_kind().unwrap());
+            // A ticket comes behind the handshake.
+            stream.write_all(b"220 ready\r\n").await.unwrap();
+            stream.shutdown().await.unwrap();
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+        kinds
+    });
+    let ca = authority.ca_file();
+    let route = || Tls::new(ClientTls::Required, Some(&ca)).unwrap().unwrap();
+    let (one, other, opportunistic) = (route(), route(), Tls::new(ClientTls::Opportunistic, None).unwrap().unwrap());
+    for (tls, name) in [
+        (&opportunistic, "one.example"),
+        (&one, "one.example"),
+        (&one, "one.example"),
+        (&one, "other.example"),
+        (&other, "one.example"),
+    ] {
+        let mut stream = tls.handshake(name, TcpStream::connect(address).await.unwrap()).await.unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        stream.shutdown().await.unwrap();
+    }
+    use rustls::HandshakeKind::{Full, Resumed};
+    assert_eq!(server.await.unwrap(), [Full, Full, Resumed, Full, Full]);
 }
