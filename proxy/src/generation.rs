@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,7 +18,7 @@ use crate::admin::RouteObserver;
 use crate::admin::metrics::{ListenerMetrics, Metrics, PluginMetrics};
 use crate::chain::Chain;
 use crate::clock::Clock;
-use crate::config::{Config, Listener, ServerTls};
+use crate::config::{self, Config, Listener, ServerTls};
 use crate::host::{Host, HostError, LoadError, Options, Plugin, Services, Snapshot};
 use crate::listener::{CertificateStore, TlsError};
 use crate::message::{self, Budget};
@@ -90,6 +91,7 @@ pub struct Generation {
     clamd: Option<Clamd>,
     authentication: Authentication,
     host: Host,
+    budget: Budget,
 }
 
 /// What a generation is built with, whatever the configuration says.
@@ -152,6 +154,7 @@ impl Generation {
                 Host::with_options(&config.server, services, surroundings.host).map_err(|error| one(error.into()))?
             }
         };
+        let budget = previous.map_or_else(|| budget(&config.server), |old| old.budget.clone());
         let authentication = Authentication::new(dns.clone(), &config.server.hostname).with_clock(surroundings.clock);
         let authentication = match previous {
             Some(old) => authentication.with_counters(Arc::clone(old.authentication.counters())),
@@ -190,6 +193,7 @@ impl Generation {
             clamd,
             authentication,
             host,
+            budget,
         })
     }
 
@@ -223,6 +227,11 @@ impl Generation {
         &self.host
     }
 
+    /// The resolver.
+    pub fn dns(&self) -> &Dns {
+        &self.dns
+    }
+
     /// A plugin's counters.
     pub fn plugin_metrics(&self, name: &str) -> Option<&Arc<PluginMetrics>> {
         self.plugins.get(name)
@@ -238,6 +247,14 @@ impl Generation {
         let clamd = self.clamd.as_ref()?;
         chain.scans_for_viruses().then(|| clamd.begin())
     }
+}
+
+fn spool(server: &config::Server) -> PathBuf {
+    server.state_dir.join("spool")
+}
+
+fn budget(server: &config::Server) -> Budget {
+    Budget::for_server(server.memory_budget, server.spill_budget, &spool(server))
 }
 
 async fn chains(
@@ -331,11 +348,13 @@ impl Proxy {
     /// A directory under state_dir cannot be made.
     pub fn new(generation: Generation) -> Result<Arc<Self>, BuildError> {
         let server = &generation.config.server;
-        let spool = server.state_dir.join("spool");
+        let spool = spool(server);
         message::clear_spill_files(&spool)
             .map_err(|error| BuildError::State { path: spool.display().to_string(), error })?;
+        // Not while plugins are loaded: that is a matter of the configuration, not of the traffic.
+        generation.host.count_memory(&generation.budget);
         Ok(Arc::new(Self {
-            budget: Budget::for_server(server.memory_budget, server.spill_budget, &spool),
+            budget: generation.budget.clone(),
             quarantine: Quarantine::new(&server.state_dir),
             current: ArcSwap::from_pointee(generation),
             draining: watch::Sender::new(false),
@@ -360,10 +379,7 @@ impl Proxy {
 
     /// Has what the proxy holds shown among the metrics.
     pub fn publish(self: &Arc<Self>, metrics: &Metrics) {
-        let budget = self.budget.clone();
-        metrics.gauge("mailweir_message_bytes_in_memory", "Message bytes in memory.", move || budget.in_memory());
-        let budget = self.budget.clone();
-        metrics.gauge("mailweir_message_bytes_spilled", "Message bytes on disk.", move || budget.spilled());
+        crate::bounds::publish(self, metrics);
         let host = self.host_reader();
         metrics.gauge("mailweir_sandboxes", "Sandboxes that live.", move || host(|host| host.live as u64));
         let host = self.host_reader();
@@ -387,6 +403,12 @@ impl Proxy {
         let proxy = Arc::downgrade(self);
         metrics
             .plugin_events(move || proxy.upgrade().map_or_else(Vec::new, |proxy| proxy.generation().host().events()));
+    }
+
+    /// Reads something of the newest generation, 0 once the proxy is gone.
+    pub(crate) fn reader(self: &Arc<Self>) -> impl Fn(fn(&Generation) -> u64) -> u64 + Send + Sync + 'static {
+        let proxy = Arc::downgrade(self);
+        move |read| proxy.upgrade().map_or(0, |proxy| read(&proxy.generation()))
     }
 
     /// Reads one of the Wasm host's counters, 0 once the proxy is gone.

@@ -22,6 +22,7 @@ pub mod sink;
 pub mod quarantine;
 pub mod generation;
 pub mod admin;
+pub mod bounds;
 pub mod logging;
 pub mod clock;
 pub mod command;

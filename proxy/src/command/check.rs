@@ -16,8 +16,11 @@ use crate::generation::{Generation, Surroundings};
 ///
 /// Everything that stands in the way of serving.
 pub async fn run(arguments: &CheckArguments, config: Config) -> anyhow::Result<ExitCode> {
-    let summary = summary(&config);
+    let (summary, complaint) = (summary(&config), crate::bounds::descriptor_complaint(&config));
     Generation::build(config, None, &Surroundings::offline(&Metrics::new())).await.map_err(|errors| all(&errors))?;
+    if let Some(complaint) = complaint {
+        println!("warning: {complaint}");
+    }
     println!("{}: {}", arguments.config.config.display(), summary);
     Ok(ExitCode::SUCCESS)
 }

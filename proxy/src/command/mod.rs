@@ -82,8 +82,20 @@ fn with_config(
     }
 }
 
+/// Threads that wait for files or work on large messages, beside the workers. Each keeps memory of its own for a while;
+/// work beyond them waits.
+const BLOCKING_THREADS: usize = 16;
+/// How long such a thread waits for more work.
+const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(1);
+
 fn runtime(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
+    let workers = match workers {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        workers => workers,
+    };
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(workers).max_blocking_threads(BLOCKING_THREADS + 2 * workers).thread_keep_alive(KEEP_ALIVE);
+    Ok(builder.enable_all().build()?)
 }
 
 /// Output of a command. A reader that has seen enough, such as `head`, is no error.

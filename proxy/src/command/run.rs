@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::PidFile;
 use crate::admin::metrics::Metrics;
 use crate::admin::{self, Readiness};
+use crate::bounds;
 use crate::config::{self, Config};
 use crate::generation::{Generation, Proxy, Surroundings};
 use crate::listener::{Listeners, bind};
@@ -24,6 +25,10 @@ const DRAIN_LOOK: Duration = Duration::from_millis(50);
 /// When a listener, a plugin or the state directory cannot be set up.
 pub async fn run(config: Config, file: &Path) -> Result<()> {
     ensure!(!config.listeners.is_empty(), "there is no listener; add [listener.NAME]");
+    bounds::raise_descriptor_limit();
+    if let Some(complaint) = bounds::descriptor_complaint(&config) {
+        tracing::warn!("{complaint}");
+    }
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

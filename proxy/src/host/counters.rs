@@ -17,6 +17,8 @@ pub(super) struct Counters {
     pub(super) compiled: AtomicU64,
     pub(super) cache_hits: AtomicU64,
     pub(super) log_lines_dropped: AtomicU64,
+    pub(super) waits: AtomicU64,
+    pub(super) limit: AtomicUsize,
     plugins: Mutex<BTreeMap<String, Arc<Events>>>,
 }
 
@@ -33,6 +35,10 @@ pub struct Snapshot {
     pub cache_hits: u64,
     /// Log lines of filters that were over the limit.
     pub log_lines_dropped: u64,
+    /// Sandboxes that waited for room, in the pool or in memory.
+    pub waits: u64,
+    /// Sandboxes that may live at once.
+    pub limit: usize,
 }
 
 /// The events that one plugin counted; they outlive a reload.
@@ -47,6 +53,8 @@ impl Counters {
             compiled: self.compiled.load(Ordering::Relaxed),
             cache_hits: self.cache_hits.load(Ordering::Relaxed),
             log_lines_dropped: self.log_lines_dropped.load(Ordering::Relaxed),
+            waits: self.waits.load(Ordering::Relaxed),
+            limit: self.limit.load(Ordering::Relaxed),
         }
     }
 

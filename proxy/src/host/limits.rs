@@ -4,6 +4,7 @@ use wasmtime::ResourceLimiter;
 
 use super::engine::TABLE_ELEMENTS;
 use super::failure::HostFault;
+use crate::message::Reservation;
 
 /// Log lines of one transaction.
 const LOG_LINES: u32 = 100;
@@ -11,6 +12,8 @@ const LOG_LINES: u32 = 100;
 /// Limits of one sandbox, with what is used of them.
 pub(super) struct Limits {
     memory: usize,
+    /// What is taken for it of the process's account, where there is one.
+    reserved: Option<Reservation>,
     memory_limit: usize,
     memory_denied: bool,
     host_calls: u64,
@@ -24,6 +27,7 @@ impl Limits {
     pub(super) fn new(memory: u64, host_calls: u64) -> Self {
         Self {
             memory: 0,
+            reserved: None,
             memory_limit: usize::try_from(memory).unwrap_or(usize::MAX),
             memory_denied: false,
             host_calls: 0,
@@ -31,6 +35,11 @@ impl Limits {
             log_lines: 0,
             bytes: 0,
         }
+    }
+
+    /// Linear memory is counted there from now on; what is reserved already is used first.
+    pub(super) fn count_memory(&mut self, reserved: Reservation) {
+        self.reserved = Some(reserved);
     }
 
     /// Counts a host call.
@@ -84,6 +93,12 @@ impl ResourceLimiter for Limits {
         if memory > self.memory_limit {
             self.memory_denied = true;
             return Ok(false);
+        }
+        if let Some(reserved) = &mut self.reserved {
+            let missing = (memory as u64).saturating_sub(reserved.amount());
+            if missing > 0 && !reserved.grow(missing) {
+                return Err(HostFault::Unavailable("memory_budget has no room for a sandbox".to_owned()).into());
+            }
         }
         self.memory = memory;
         Ok(true)

@@ -27,7 +27,8 @@ mod ticker;
 mod cache;
 mod counters;
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -43,6 +44,7 @@ pub use plugin::Plugin;
 pub use sandbox::{Cost, Sandbox};
 
 use crate::config;
+use crate::message::Budget;
 use cache::Cache;
 use counters::Counters;
 use ticker::Ticker;
@@ -74,6 +76,8 @@ struct Shared {
     slots: Arc<Semaphore>,
     counters: Arc<Counters>,
     ticker: Ticker,
+    /// Where the sandboxes' memory is counted, once that is known.
+    memory: OnceLock<Budget>,
 }
 
 impl Host {
@@ -95,6 +99,7 @@ impl Host {
     pub fn with_options(server: &config::Server, services: Services, options: Options) -> Result<Self, HostError> {
         let (engine, slots) = engine::build(options)?;
         let counters = Arc::new(Counters::default());
+        counters.limit.store(slots, Ordering::Relaxed);
         let ticker = Ticker::start(engine.clone(), Arc::clone(&counters)).map_err(HostError::Ticker)?;
         let directory = server.state_dir.join("cache");
         let cache = Cache::open(&directory)
@@ -103,7 +108,7 @@ impl Host {
             })
             .ok();
         let slots = Arc::new(Semaphore::new(slots));
-        let shared = Arc::new(Shared { engine, options, cache, slots, counters, ticker });
+        let shared = Arc::new(Shared { engine, options, cache, slots, counters, ticker, memory: OnceLock::new() });
         Ok(Self { shared, services })
     }
 
@@ -112,6 +117,12 @@ impl Host {
     #[must_use]
     pub fn with_services(&self, services: Services) -> Self {
         Self { shared: Arc::clone(&self.shared), services }
+    }
+
+    /// From now on the memory of each new sandbox is counted there, and one for which there is none is not made. Only
+    /// the first call counts.
+    pub fn count_memory(&self, budget: &Budget) {
+        let _ = self.shared.memory.set(budget.clone());
     }
 
     /// Loads the plugin that the configuration calls `name`.

@@ -168,6 +168,7 @@ async fn accept(proxy: Arc<Proxy>, name: String, listener: Arc<TcpListener>, cap
             }
             Err(error) => {
                 // Out of descriptors, most likely: the connections we have go on, and some will end.
+                crate::bounds::accept_failed();
                 tracing::warn!(listener = &*name, %error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

@@ -22,15 +22,20 @@ use tokio::{
     time::Instant,
 };
 
-use super::{StoreError, spill::Pages};
+use super::{Message, StoreError, spill::Pages};
 
 /// How long a sender waits for room before it is told 452.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a whole message waits for its turn before it is told 452; clients wait ten minutes (RFC 5321 section
+/// How long a whole message waits for its turn before it is told 452: clients wait ten minutes (RFC 5321 section
 /// 4.5.3.2.6).
-const TURN_PATIENCE: Duration = Duration::from_secs(4 * 60);
+const TURN_PATIENCE: Duration = Duration::from_secs(8 * 60);
 /// Messages of at most so many bytes take no turns.
 const SMALL_MESSAGE: u64 = 128 * 1024;
+/// Bytes that message bytes always leave to sandboxes and buffers. With a `memory_budget` below 160 MiB that is a little
+/// more than it says.
+const SANDBOXES_AT_LEAST: u64 = 16 << 20;
+/// What passing on a spilled message holds at most of it: what is fetched ahead of the socket, and a piece.
+const READ_BACK: u64 = 256 * 1024;
 /// Turns are counted in units of so many bytes.
 const TURN_UNIT: u64 = 1024;
 
@@ -69,6 +74,14 @@ pub struct Usage {
     pub turn_waits: u64,
     /// Pages of spill files that could not be read.
     pub read_faults: u64,
+    /// Files that are mapped.
+    pub mappings: u64,
+    /// How many may be.
+    pub mappings_limit: u64,
+    /// Messages over the caps on header section and MIME structure.
+    pub structure_faults: u64,
+    /// Taken of the memory share by what is not message bytes.
+    pub reserved: u64,
 }
 
 #[derive(Debug)]
@@ -86,6 +99,8 @@ struct Shared {
     turn_units: u32,
     turns_waiting: AtomicUsize,
     turn_waits: AtomicU64,
+    structure_faults: AtomicU64,
+    reserved: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -131,11 +146,14 @@ impl Budget {
     pub fn for_server(memory: u64, disk: u64, spill_dir: &Path) -> Self {
         if disk == 0 {
             // Nothing is ever mapped, and a message may be as large as all of it.
-            return Self::new(memory, disk, spill_dir);
+            let share = Share::new(memory + SANDBOXES_AT_LEAST, memory);
+            return Self::with_shares(share, disk, memory, spill_dir, DEFAULT_PATIENCE);
         }
         let for_turns = memory / 4;
         let share = memory - for_turns;
-        Self::with_shares(Share::new(share, share - share / 8), disk, for_turns, spill_dir, DEFAULT_PATIENCE)
+        let ceiling = share - share / 8;
+        let share = Share::new(share.max(ceiling + SANDBOXES_AT_LEAST), ceiling);
+        Self::with_shares(share, disk, for_turns, spill_dir, DEFAULT_PATIENCE)
     }
 
     /// As `new`, with another time to wait for room before [`StoreError::Full`].
@@ -159,6 +177,8 @@ impl Budget {
             turn_units,
             turns_waiting: AtomicUsize::new(0),
             turn_waits: AtomicU64::new(0),
+            structure_faults: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared), mapped: Arc::default() }
     }
@@ -194,8 +214,42 @@ impl Budget {
             refusals: read(&self.shared.refusals),
             turns_waiting: self.shared.turns_waiting.load(Ordering::Relaxed) as u64,
             turn_waits: read(&self.shared.turn_waits),
-            read_faults: super::spill::read_faults(),
+            read_faults: super::fault::count(),
+            mappings: super::fault::watched() as u64,
+            mappings_limit: super::fault::MOST as u64,
+            structure_faults: read(&self.shared.structure_faults),
+            reserved: read(&self.shared.reserved),
         }
+    }
+
+    /// Counts a message that is over a cap on its structure.
+    pub(super) fn count_structure_fault(&self) {
+        self.shared.structure_faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes `amount` bytes of the memory share for something that is no message, such as a sandbox; waits for them as
+    /// long as `patience`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] when they do not come free.
+    pub async fn reserve(&self, amount: u64, patience: Duration) -> Result<Reservation, StoreError> {
+        let permit = match self.memory(amount) {
+            Some(permit) => permit,
+            None => self.wait_for(Instant::now() + patience, || self.memory(amount)).await?,
+        };
+        self.shared.reserved.fetch_add(amount, Ordering::Relaxed);
+        Ok(Reservation { permit })
+    }
+
+    /// Room for the buffers that a message is read back into from its file, while it is passed on; none is needed for
+    /// one that is in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] when none comes free for eight minutes.
+    pub async fn room_to_read(&self, message: &Message) -> Result<Option<Reservation>, StoreError> {
+        if message.is_spilled() { self.reserve(READ_BACK, TURN_PATIENCE).await.map(Some) } else { Ok(None) }
     }
 
     /// A handle for one message: the same account, and a list of its own of what is mapped.
@@ -208,7 +262,7 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] after four minutes.
+    /// [`StoreError::Full`] after eight minutes.
     pub async fn turn(&self, size: u64) -> Result<Turn, StoreError> {
         if size <= SMALL_MESSAGE {
             return Ok(Turn { _permit: None });
@@ -393,6 +447,34 @@ impl Drop for Permit {
     }
 }
 
+/// Memory that is taken of the share for something that is no message; given back when it is dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    permit: Permit,
+}
+
+impl Reservation {
+    /// Bytes of it.
+    pub fn amount(&self) -> u64 {
+        self.permit.amount()
+    }
+
+    /// Makes it larger; `false`, and nothing changed, when the share does not allow it now.
+    pub fn grow(&mut self, more: u64) -> bool {
+        let taken = self.permit.grow(more);
+        if taken {
+            self.permit.shared.reserved.fetch_add(more, Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.permit.shared.reserved.fetch_sub(self.permit.amount(), Ordering::Relaxed);
+    }
+}
+
 /// Bytes together with their charge.
 pub(super) struct Held<T> {
     pub(super) bytes: T,
@@ -444,7 +526,8 @@ mod tests {
 
     #[test]
     fn message_bytes_leave_room_for_what_a_session_cannot_do_without() {
-        let budget = Budget::for_server(1600, 1, &std::env::temp_dir());
+        let share = Share::new(1200, 1050);
+        let budget = Budget::with_shares(share, 1, 400, &std::env::temp_dir(), Duration::ZERO);
         let message = Bytes::from(vec![0; 1050]);
         let held = budget.hold(message).unwrap();
         budget.hold(Bytes::from_static(b"x")).unwrap_err();

@@ -112,7 +112,7 @@ impl Content {
     }
 }
 
-/// A message in wire form, piece by piece (at most 512 KiB each), without a terminator.
+/// A message in wire form, piece by piece (at most 128 KiB each), without a terminator.
 ///
 /// A piece of a spilled message is read from its file when it is asked for; the reading blocks the thread for that
 /// long, but no other task of a multi-threaded runtime.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     MessageFault, MessageLimits, StoreError,
-    budget::{Budget, Permit},
+    budget::{Budget, Held, Permit},
     framing::Framing,
     header_end::{HeaderEnd, HeaderFinder},
     model::Message,
@@ -17,17 +17,33 @@ use super::{
 /// Once a message is spilled, this many bytes of it are gathered in memory, if there is room, for each write.
 const BATCH: usize = 256 * 1024;
 
+/// A chunk smaller than this that follows another such chunk is copied to others like it: what is kept of each costs more than its bytes.
+const SMALL: usize = 1024;
+/// Bytes of small chunks gathered before they are kept as one.
+const GATHERED: usize = 8 * 1024;
+
 /// A message being received.
 #[derive(Debug)]
 pub struct Incoming {
     budget: Budget,
     limits: MessageLimits,
     rope: Rope,
+    /// Small chunks that follow what is in the rope.
+    small: Option<Small>,
+    /// The last chunk was small.
+    after_small: bool,
     /// Bytes at the end of the rope that are not in the file.
     unwritten: usize,
     header: Header,
     /// Set while bytes are on their way to the file: a push that was given up in between leaves the rest unknown.
     torn: bool,
+}
+
+/// Small chunks, with the charge for all of the room, unless there was none.
+#[derive(Debug)]
+struct Small {
+    bytes: Vec<u8>,
+    permit: Option<Permit>,
 }
 
 #[derive(Debug)]
@@ -44,6 +60,8 @@ impl Incoming {
             budget: budget.for_message(),
             limits,
             rope: Rope::new(framing),
+            small: None,
+            after_small: false,
             unwritten: 0,
             header: Header::Arriving(HeaderFinder::new(framing, limits)),
             torn: false,
@@ -59,12 +77,18 @@ impl Incoming {
     ///
     /// Of a message whose header section is over its caps nothing is kept.
     pub async fn push(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+        let mut header_is_whole = false;
         if let Header::Arriving(finder) = &mut self.header {
             match finder.feed(&chunk) {
                 None => {}
-                Some(Ok(end)) => self.header = Header::Whole(end),
+                Some(Ok(end)) => {
+                    self.header = Header::Whole(end);
+                    header_is_whole = true;
+                }
                 Some(Err(fault)) => {
+                    self.budget.count_structure_fault();
                     self.header = Header::Faulty(fault);
+                    self.small = None;
                     self.rope = Rope::new(self.rope.framing());
                 }
             }
@@ -76,9 +100,43 @@ impl Incoming {
             return Err(StoreError::Io(Arc::new(std::io::Error::other("an earlier write was given up"))));
         }
         self.torn = true;
-        self.store(chunk).await?;
+        self.gather(chunk).await?;
+        if header_is_whole {
+            // It is read now, and out of the rope.
+            self.keep_small().await?;
+        }
         self.torn = false;
         Ok(())
+    }
+
+    /// Small chunks are copied together, so that a message of single bytes takes little more memory than any other.
+    async fn gather(&mut self, chunk: Bytes) -> Result<(), StoreError> {
+        let is_small = chunk.len() < SMALL;
+        // The first one is kept as it came: a small message is often one chunk.
+        if !std::mem::replace(&mut self.after_small, is_small) || !is_small {
+            self.keep_small().await?;
+            return self.store(chunk).await;
+        }
+        if self.small.as_ref().is_some_and(|small| small.bytes.len() + chunk.len() > GATHERED) {
+            self.keep_small().await?;
+        }
+        if self.small.is_none() {
+            // Where memory is full it is taken all the same: kept one by one, small chunks would take more.
+            let permit = self.budget.memory(GATHERED as u64);
+            self.small = Some(Small { bytes: Vec::with_capacity(GATHERED), permit });
+        }
+        if let Some(small) = &mut self.small {
+            small.bytes.extend_from_slice(&chunk);
+        }
+        Ok(())
+    }
+
+    /// What was gathered goes where other chunks go.
+    async fn keep_small(&mut self) -> Result<(), StoreError> {
+        match self.small.take() {
+            Some(small) => self.store(small.into_bytes()).await,
+            None => Ok(()),
+        }
     }
 
     async fn store(&mut self, chunk: Bytes) -> Result<(), StoreError> {
@@ -169,11 +227,20 @@ impl Incoming {
 
     /// Bytes received, stuffing included.
     pub fn received(&self) -> u64 {
-        self.rope.end().wire
+        self.rope.end().wire + self.small.as_ref().map_or(0, |small| small.bytes.len() as u64)
+    }
+
+    /// At most `max` of the bytes that have arrived, from `offset` on, stuffing not counted; none at their end. To be
+    /// asked once the header section is whole.
+    pub fn read(&self, offset: u64, max: usize) -> Result<Bytes, StoreError> {
+        self.rope.read(offset, max)
     }
 
     /// The message is complete.
-    pub fn finish(self) -> Result<Message, MessageFault> {
+    pub fn finish(mut self) -> Result<Message, MessageFault> {
+        if let Some(small) = self.small.take() {
+            self.rope.push(small.into_held());
+        }
         let end = match self.header {
             Header::Faulty(fault) => return Err(fault),
             Header::Whole(end) => end,
@@ -183,6 +250,23 @@ impl Incoming {
             return Err(StoreError::Io(Arc::new(std::io::Error::other("a write was given up"))).into());
         }
         Message::received(Arc::new(self.rope), end, &self.budget, self.limits)
+    }
+}
+
+impl Small {
+    /// The bytes, to be charged as any others.
+    fn into_bytes(mut self) -> Bytes {
+        self.bytes.shrink_to_fit();
+        Bytes::from(self.bytes)
+    }
+
+    /// The bytes with their charge.
+    fn into_held(self) -> Bytes {
+        let Self { mut bytes, permit } = self;
+        bytes.shrink_to_fit();
+        let Some(mut permit) = permit else { return Bytes::from(bytes) };
+        permit.shrink_to(bytes.len() as u64);
+        Bytes::from_owner(Held { bytes, _permit: permit })
     }
 }
 

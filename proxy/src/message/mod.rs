@@ -12,6 +12,7 @@
 
 mod budget;
 mod spill;
+mod fault;
 mod accumulator;
 mod framing;
 mod rope;
@@ -29,7 +30,7 @@ mod edit;
 pub mod scan;
 mod refusal;
 
-pub use budget::{Budget, Turn, Usage};
+pub use budget::{Budget, Reservation, Turn, Usage};
 pub use content::{Chunks, Wire};
 pub use edit::{EditError, EditFault};
 pub use framing::Framing;
@@ -141,7 +142,7 @@ pub enum StoreError {
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Self::Full,
             _ => Self::Io(Arc::new(error)),
         }
     }

@@ -15,6 +15,7 @@ use super::{
     budget::Budget,
     content::{Chunks, Content, Segment, Wire},
     edit::{self, EditError},
+    fault,
     framing::Framing,
     header::HeaderSection,
     header_end::{HeaderEnd, HeaderFinder},
@@ -44,6 +45,10 @@ struct Inner {
     /// A message before edits that left its MIME structure as it was: what was found there holds here.
     origin: Option<Message>,
     derived: Mutex<Arc<Derived>>,
+    /// What could not be unpacked; it is not forgotten.
+    marks: OnceLock<Vec<Mark>>,
+    /// Pages that could not be read, in the whole process, before it was made.
+    faults: u64,
 }
 
 /// What is made of a message when somebody asks, and once, unless it is forgotten.
@@ -145,6 +150,8 @@ impl Message {
             limits,
             origin,
             derived: Mutex::default(),
+            marks: OnceLock::new(),
+            faults: fault::count(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -196,7 +203,7 @@ impl Message {
         }
     }
 
-    /// The whole message without stuffing, in pieces of at most 512 KiB.
+    /// The whole message without stuffing, in pieces of at most 128 KiB.
     pub fn chunks(&self) -> Chunks {
         self.inner.content.wire(Framing::Plain)
     }
@@ -221,23 +228,30 @@ impl Message {
         }
         let parse = || {
             let whole = self.contiguous()?;
-            mime::parse(whole.bytes(), &self.inner.budget, &self.inner.limits).map(Arc::new)
+            let mime = mime::parse(whole.bytes(), &self.inner.budget, &self.inner.limits);
+            if mime.as_ref().is_err_and(|fault| !matches!(fault, MessageFault::Store(_))) {
+                self.inner.budget.count_structure_fault();
+            }
+            if let Ok(mime) = &mime {
+                let _ = self.inner.marks.set(mime.marks().to_vec());
+            }
+            mime.map(Arc::new)
         };
         self.inner.derived().mime.get_or_init(parse).clone()
     }
 
     /// What could not be read or unpacked of it, as far as somebody has had it looked into.
-    pub fn marks(&self) -> Vec<Mark> {
-        match (&self.inner.origin, self.inner.derived().mime.get()) {
-            (Some(origin), _) => origin.marks(),
-            (None, Some(Ok(mime))) => mime.marks().to_vec(),
-            (None, _) => Vec::new(),
+    pub fn marks(&self) -> &[Mark] {
+        match &self.inner.origin {
+            Some(origin) => origin.marks(),
+            None => self.inner.marks.get().map_or(&[], Vec::as_slice),
         }
     }
 
     /// Bytes that work on its parts goes through, as far as that is known.
     pub fn weight(&self) -> u64 {
-        let unpacked = match (&self.inner.origin, self.inner.derived().mime.get()) {
+        let derived = self.inner.derived();
+        let unpacked = match (&self.inner.origin, derived.mime.get()) {
             (Some(origin), _) => return origin.weight().max(self.size()),
             (None, Some(Ok(mime))) => mime.unpacked(),
             (None, _) => 0,
@@ -264,6 +278,12 @@ impl Message {
     /// Gives memory back that holds bytes which are in files as well. To be called after work on the message.
     pub fn release_pages(&self) {
         self.inner.budget.release_pages();
+    }
+
+    /// Whether a disk failed since it was made, so that what was read of it cannot be trusted. (Of any message: nobody
+    /// knows who read the page.)
+    pub fn is_damaged(&self) -> bool {
+        fault::count() != self.inner.faults
     }
 
     /// Forgets what was made of it, and of the message that it was edited from: nobody is expected to ask again.
@@ -294,7 +314,12 @@ impl Message {
             content.push(segment.clone());
         }
         let header = HeaderSection::new(change.header);
-        Ok(Self::new(content, header, body, &inner.budget, inner.limits, origin))
+        let mut edited = Self::new(content, header, body, &inner.budget, inner.limits, origin);
+        if let Some(new) = Arc::get_mut(&mut edited.inner) {
+            // What it was made from may have been read wrongly.
+            new.faults = inner.faults;
+        }
+        Ok(edited)
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// No piece is larger, so that reading one back is bounded.
-pub(super) const PIECE: usize = 256 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 
 /// A place in a message, counted in both ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -20,6 +20,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use super::{
     StoreError,
     budget::{Budget, Permit},
+    fault,
 };
 
 /// Makes the directory for spill files, empty: where the file system cannot make a file without a name, a process that
@@ -99,7 +100,8 @@ impl SpillFile {
         // SAFETY: the file has no name, so no other process can open, write or truncate it; we ourselves only append
         // beyond the `length` bytes that are mapped, and never truncate. So the mapped bytes do not change.
         let map = unsafe { memmap2::MmapOptions::new().len(length).map(&self.file) }?;
-        let pages = Arc::new(Pages { map, _file: Arc::clone(self) });
+        let watch = fault::Watch::begin(&map).ok_or(StoreError::Full)?;
+        let pages = Arc::new(Pages { _watch: watch, map, _file: Arc::clone(self) });
         budget.mapped(&pages);
         Ok(Bytes::from_owner(Mapped(pages)))
     }
@@ -108,6 +110,8 @@ impl SpillFile {
 /// A mapping with the file that pays for it.
 #[derive(Debug)]
 pub(super) struct Pages {
+    /// Ends before the mapping does.
+    _watch: fault::Watch,
     map: Mmap,
     _file: Arc<SpillFile>,
 }
@@ -132,11 +136,6 @@ impl AsRef<[u8]> for Mapped {
     }
 }
 
-/// Pages of spill files that could not be read since the start.
-pub(super) fn read_faults() -> u64 {
-    0
-}
-
 /// Runs file IO so that other tasks of a multi-threaded runtime go on meanwhile.
 #[expect(
     clippy::disallowed_methods,
@@ -151,6 +150,8 @@ pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -161,5 +162,31 @@ mod tests {
         std::fs::write(spool.join(".tmp123"), "half a message").unwrap();
         clear(&spool).unwrap();
         assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_page_that_cannot_be_read_is_a_fault_and_no_crash() {
+        let budget = Budget::new(1 << 20, 1 << 20, &std::env::temp_dir());
+        let file = Arc::new(SpillFile::create(&budget, budget.disk(8192).unwrap()).unwrap());
+        file.append(&[b'x'; 8192]).unwrap();
+        let bytes = file.map(8192, &budget).unwrap();
+        assert_eq!((bytes[0], bytes[8191], budget.usage().mappings), (b'x', b'x', 1));
+        budget.release_pages();
+        assert_eq!((bytes[0], bytes[8191]), (b'x', b'x'), "read again");
+        let before = fault::count();
+        // As a disk that fails under the mapping.
+        file.file.set_len(4096).unwrap();
+        assert_eq!((bytes[0], bytes[8191]), (b'x', 0));
+        assert_eq!(fault::count(), before + 1);
+        drop(bytes);
+        assert_eq!(budget.usage().mappings, 0);
+    }
+
+    #[test]
+    fn a_full_disk_is_no_room() {
+        // Writing there fails as it does on a disk without room (full(4)).
+        let Ok(full) = File::options().write(true).open("/dev/full") else { return };
+        let error = (&full).write_all(b"x").unwrap_err();
+        assert!(matches!(StoreError::from(error), StoreError::Full));
     }
 }

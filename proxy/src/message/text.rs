@@ -17,14 +17,17 @@ pub struct TextUnit {
     pub text: Text,
 }
 
-/// The subject, and the text of each text part and text attachment, in order; after a part's text, what some clients
-/// show instead of it (see [`super::Part::strays`]).
+/// The subject, and the text of each text part and text attachment, in order; after them, what some clients show
+/// instead of a part (see [`super::Part::strays`]).
 pub(super) fn units(header: &HeaderSection, mime: &Mime) -> Result<Vec<TextUnit>, StoreError> {
     let subjects = header.texts("Subject").map(|text| TextUnit { part: None, text: Text::lossy(Bytes::from(text)) });
     let mut units: Vec<TextUnit> = subjects.collect();
     for (index, part) in mime.indexed() {
-        let texts = part.visible_text()?.into_iter().chain(part.strays());
-        units.extend(texts.map(|text| TextUnit { part: Some(index), text }));
+        units.extend(part.visible_text()?.map(|text| TextUnit { part: Some(index), text }));
+    }
+    for stray in mime.strays() {
+        let (index, text) = stray?;
+        units.push(TextUnit { part: Some(index), text });
     }
     Ok(units)
 }

@@ -207,7 +207,10 @@ impl Session {
                 Err(outcome) => *outcome,
             },
             Disposition::Deliver { route } => match self.outgoing(transaction, &message, received).await {
-                Ok(message) => self.deliver(transaction, route, envelope, &message).await,
+                Ok(message) => match self.connection.proxy.budget().room_to_read(&message).await {
+                    Ok(_room) => self.deliver(transaction, route, envelope, &message).await,
+                    Err(error) => Outcome::failed(error.reply(), "no room to read the message back"),
+                },
                 Err(outcome) => *outcome,
             },
         }
@@ -254,6 +257,10 @@ impl Session {
         };
         let edit =
             Edit::InsertHeader { position: 0, name: "Received".to_owned(), value: received.value().into_bytes() };
+        if message.is_damaged() {
+            tracing::error!("a spill file could not be read; messages under way are refused for now");
+            return Err(Reply::new(451, "4.3.0", "The message cannot be handled now, try again later"));
+        }
         message.edited(&[edit]).map_err(|error| {
             tracing::error!(%error, "the Received field could not be added");
             Reply::new(451, "4.3.0", "The message cannot be handled now, try again later")

@@ -23,6 +23,7 @@ use mailweir_smtp::reply::Reply;
 use mailweir_smtp::server::{BareNewline, ClientName, Event, Server, ServerPolicy, TlsPolicy};
 use mailweir_smtp::xclient::XClient;
 
+use crate::admin::metrics::Limit;
 use crate::chain::{Refusal, Ruling, Run};
 use crate::config::{self, Listener, ServerTls};
 use crate::generation::{Generation, Listening, Proxy};
@@ -127,6 +128,9 @@ impl Session {
     /// Serves the connection to its end.
     pub async fn run(mut self) {
         let end = self.serve().await;
+        let over = self.server.over_limits();
+        self.listening.metrics.over_limit(Limit::Errors, over.errors);
+        self.listening.metrics.over_limit(Limit::Recipients, over.recipients);
         Box::pin(async {
             self.abandon_transaction().await;
             self.abandon_first_run().await;
@@ -334,6 +338,8 @@ impl Session {
             }
             Err(ReadEnd::Timeout) => {
                 self.listening.metrics.timed_out(stress);
+                let limit = if reading_content { Limit::DataTimeout } else { Limit::CommandTimeout };
+                self.listening.metrics.over_limit(limit, 1);
                 self.server.close(Reply::new(421, "4.4.2", "Nothing came for too long"));
                 let _ = self.flush().await;
                 Err(SessionEnd::Read(ReadEnd::Timeout))

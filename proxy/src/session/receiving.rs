@@ -1,28 +1,37 @@
 //! A message while it arrives: stored, and shown to those who look on: the virus scanner, the hash of its body that
 //! signatures want, and filters that raw bytes are pushed to.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use mailweir_smtp::data::DotUnstuffer;
 use mailweir_smtp::reply::Reply;
 use mailweir_smtp::server::Framing;
 
+use crate::admin::metrics::{Limit, ListenerMetrics};
 use crate::chain::{Envelope, Refusal, Ruling, Run};
-use crate::message::{Incoming, Message};
+use crate::message::{Incoming, Message, StoreError};
 use crate::services::antivirus;
 use crate::services::authentication::BodyHasher;
+
+/// Bytes that are read back at once of what arrived before the header section was whole.
+const PUSHED: usize = 64 * 1024;
 
 /// A message that is arriving.
 pub(super) struct Receiving {
     incoming: Incoming,
-    /// Received fields that are not yet a loop.
-    hops: usize,
+    hops: Hops,
     /// Those who look on see the message without dot-stuffing; BDAT has none.
     unstuffer: Option<DotUnstuffer>,
     scan: Option<antivirus::Stream>,
     hashing: Hashing,
     headers_seen: bool,
-    /// Arrived before the header section was whole: at most its cap and a chunk.
-    unpushed: Vec<Bytes>,
+}
+
+/// How many Received fields are not yet a loop, and where it is counted that there were more.
+pub(super) struct Hops {
+    pub(super) limit: usize,
+    pub(super) metrics: Arc<ListenerMetrics>,
 }
 
 /// Who looks on, beside filters that raw bytes are pushed to.
@@ -49,7 +58,7 @@ enum Hashing {
 }
 
 impl Receiving {
-    pub(super) fn new(incoming: Incoming, framing: Framing, onlookers: Onlookers, hops: usize) -> Self {
+    pub(super) fn new(incoming: Incoming, framing: Framing, onlookers: Onlookers, hops: Hops) -> Self {
         Self {
             incoming,
             hops,
@@ -57,7 +66,6 @@ impl Receiving {
             scan: onlookers.scan,
             hashing: if onlookers.signatures { Hashing::HeaderSection { arrived: 0 } } else { Hashing::Off },
             headers_seen: false,
-            unpushed: Vec::new(),
         }
     }
 
@@ -76,28 +84,23 @@ impl Receiving {
             }
         }
         self.incoming.push(chunk).await.map_err(|error| refusal(error.reply()))?;
+        let mut just_seen = false;
         if !self.headers_seen
             && let Some(headers) = self.incoming.headers()
         {
-            self.headers_seen = true;
+            (self.headers_seen, just_seen) = (true, true);
             let headers = headers.map_err(|fault| refusal(fault.reply()))?;
-            rule_on_headers(&headers, run, &envelope(), self.hops).await?;
+            rule_on_headers(&headers, run, &envelope(), &self.hops).await?;
             self.hashing.begin(run.evaluation().hasher(headers.headers()), self.incoming.body_start());
         }
         for piece in &shown {
             self.hashing.take(piece);
         }
-        if run.pushes_early() {
-            self.unpushed.extend(shown);
-            self.push(run).await?;
-        }
-        Ok(())
-    }
-
-    /// Pushes what has arrived, once the header section has been ruled on: phases come in their order.
-    async fn push(&mut self, run: &mut Run) -> Result<(), Refusal> {
-        if self.headers_seen {
-            for piece in self.unpushed.drain(..) {
+        if run.pushes_early() && self.headers_seen {
+            if just_seen {
+                return push_all(run, |offset| self.incoming.read(offset, PUSHED)).await;
+            }
+            for piece in shown {
                 going_on(run.body(&piece).await)?;
             }
         }
@@ -106,7 +109,7 @@ impl Receiving {
 
     /// The message is whole.
     pub(super) async fn finish(
-        mut self,
+        self,
         run: &mut Run,
         envelope: &Envelope,
     ) -> Result<(Message, Option<antivirus::Stream>), Refusal> {
@@ -114,9 +117,9 @@ impl Receiving {
         let message = incoming.finish().map_err(|fault| refusal(fault.reply()))?;
         if !self.headers_seen {
             // A message that ends within its header section.
-            rule_on_headers(&message, run, envelope, hops).await?;
-            for piece in self.unpushed.drain(..) {
-                going_on(run.body(&piece).await)?;
+            rule_on_headers(&message, run, envelope, &hops).await?;
+            if run.pushes_early() {
+                push_all(run, |offset| message.read(offset, PUSHED)).await?;
             }
         }
         if let Hashing::Body { hasher, .. } = self.hashing {
@@ -126,9 +129,24 @@ impl Receiving {
     }
 }
 
+/// Pushes what arrived before the header section had been ruled on, phases coming in their order, out of where it is
+/// kept.
+async fn push_all(run: &mut Run, read: impl Fn(u64) -> Result<Bytes, StoreError>) -> Result<(), Refusal> {
+    let mut offset = 0;
+    loop {
+        let piece = read(offset).map_err(|error| refusal(error.reply()))?;
+        if piece.is_empty() {
+            return Ok(());
+        }
+        offset += piece.len() as u64;
+        going_on(run.body(&piece).await)?;
+    }
+}
+
 /// The hop cap, and the filters of the headers phase.
-async fn rule_on_headers(headers: &Message, run: &mut Run, envelope: &Envelope, hops: usize) -> Result<(), Refusal> {
-    if headers.headers().values("Received").count() > hops {
+async fn rule_on_headers(headers: &Message, run: &mut Run, envelope: &Envelope, hops: &Hops) -> Result<(), Refusal> {
+    if headers.headers().values("Received").count() > hops.limit {
+        hops.metrics.over_limit(Limit::Hops, 1);
         return Err(refusal(Reply::new(554, "5.4.6", "Too many hops: this message is in a loop")));
     }
     going_on(run.headers(headers, envelope).await)
@@ -183,7 +201,6 @@ fn refusal(reply: Reply) -> Refusal {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::sync::Arc;
     use std::time::Duration;
 
     use mailweir_testkit::dkim::Signer;
@@ -256,7 +273,8 @@ mod tests {
             let mut run = self.run();
             let incoming = Incoming::new(&self.budget, framing, LIMITS);
             let onlookers = Onlookers { scan: None, signatures: true };
-            let mut receiving = Receiving::new(incoming, framing, onlookers, 10);
+            let mut receiving =
+                Receiving::new(incoming, framing, onlookers, Hops { limit: 10, metrics: Arc::default() });
             let envelope = Envelope::default();
             for chunk in wire.chunks(size) {
                 receiving.take(Bytes::copy_from_slice(chunk), &mut run, Envelope::default).await.unwrap();

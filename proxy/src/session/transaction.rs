@@ -11,6 +11,7 @@ use mailweir_smtp::reply::Reply;
 use mailweir_smtp::server::{Framing, MessageFault, MessageSummary};
 use mailweir_smtp::xclient::XClient;
 
+use crate::admin::metrics::Limit;
 use crate::chain::{Envelope, Refusal, Ruling, Run};
 use crate::generation::Generation;
 use crate::host::TransactionFacts;
@@ -19,7 +20,7 @@ use crate::signing::Signing;
 use crate::upstream::Recipient;
 
 use super::deliver::{Destination, Opened, Outcome};
-use super::receiving::{Onlookers, Receiving};
+use super::receiving::{Hops, Onlookers, Receiving};
 use super::{Session, is_trusted, recipients, tarpit};
 
 /// A transaction under way.
@@ -66,6 +67,7 @@ fn envelope(sender: &ReversePath, recipients: &[Recipient]) -> Envelope {
 impl Session {
     pub(super) async fn mail(&mut self, sender: ReversePath, parameters: MailParameters) {
         if self.messages >= self.listening.settings.limits.messages {
+            self.listening.metrics.over_limit(Limit::Messages, 1);
             return self.server.close(Reply::new(421, "4.7.0", "Too many messages on one connection"));
         }
         self.messages += 1;
@@ -176,7 +178,8 @@ impl Session {
             scan: transaction.generation.begin_scan(chain),
             signatures: chain.checks_signatures() || seals(),
         };
-        transaction.receiving = Some(Receiving::new(incoming, framing, onlookers, limits.hops));
+        let hops = Hops { limit: limits.hops, metrics: Arc::clone(&self.listening.metrics) };
+        transaction.receiving = Some(Receiving::new(incoming, framing, onlookers, hops));
         self.server.accept_message();
     }
 
@@ -204,7 +207,10 @@ impl Session {
         };
         let received = match (transaction.receiving.take(), end) {
             (None, _) => Err(Refusal { reply: Reply::new(503, "5.5.1", "DATA comes first"), disconnect: false }),
-            (_, Err(fault)) => Err(Refusal { reply: fault.reply(), disconnect: false }),
+            (_, Err(fault)) => {
+                self.listening.metrics.over_limit(Limit::MessageSize, u64::from(fault == MessageFault::TooLarge));
+                Err(Refusal { reply: fault.reply(), disconnect: false })
+            }
             (Some(receiving), Ok(_)) => {
                 let envelope = transaction.envelope();
                 receiving.finish(&mut transaction.run, &envelope).await

@@ -13,7 +13,7 @@ use crate::message::{Framing, StoreError};
 /// Slices handed to one system call.
 const SLICES: usize = 64;
 /// Bytes fetched ahead of the socket. What is in memory costs nothing, but a spilled message is read back by this much.
-const AHEAD: usize = 256 * 1024;
+const AHEAD: usize = 128 * 1024;
 /// Bytes that have to go out within the limit: a server that reads octet by octet does not hold its connection for ever.
 const PROGRESS: usize = 16 * 1024;
 

@@ -1,5 +1,7 @@
 //! What the operator sees: metrics, log lines, the pages of the admin listener.
 
+use std::collections::BTreeSet;
+
 use mailweir_testkit::mailweir::http_get;
 use serde_json::Value;
 
@@ -165,4 +167,24 @@ async fn pages() {
     client.send(".\r\n").await;
     expect(&client.reply().await, "250");
     assert!(stage.proxy.terminate(crate::stage::PATIENCE).await.unwrap().success());
+}
+
+/// docs/operations.md names every metric, and no other.
+#[tokio::test]
+async fn every_metric_is_documented() {
+    let main = sink().await;
+    let config = CONFIG.replace("plugins = [\"hello\", \"faulty\"]", "").replace("plugins = [\"keeper\"]", "");
+    let config: String = config.split("[plugin.hello.config]").take(1).collect::<String>()
+        + "[route.main]\nupstreams = [\"@main\"]\n[route.picky]\nupstreams = [\"@main\"]\n";
+    let stage = Setup::new(&config).address("main", main.address()).start().await;
+    let (_, page) = http_get(stage.admin(), "/metrics").await.unwrap();
+    let shown: BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `mailweir_"));
+    let named: BTreeSet<&str> = rows
+        .filter_map(|row| row.split(" | ").next())
+        .flat_map(|cell| cell.split('`').filter(|word| word.starts_with("mailweir_")))
+        .collect();
+    assert_eq!(shown, named);
 }

@@ -124,6 +124,7 @@ fn rcpt(path: ForwardPath, parameters: RcptParameters, phase: Phase, session: &m
     transaction.attempts += 1;
     let limit = session.policy.max_recipients;
     if transaction.attempts > limit {
+        session.over.recipients += 1;
         let reply = Reply::new(452, "4.5.3", "Too many recipients");
         // RFC 5321 section 4.5.3.1.10: a client sends to the rest in further transactions, and it cannot know the limit.
         let excused = limit.saturating_mul(EXCUSED);

@@ -47,6 +47,8 @@ use crate::parameter::{MailParameters, RcptParameters};
 use crate::reply::Reply;
 use crate::xclient::XClient;
 use session::{Session, Toll};
+
+pub use session::OverLimits;
 use state::{Progress, State};
 
 /// What a client asks for, or sends.
@@ -171,6 +173,11 @@ impl Server {
     /// many recipients of a message are put off, the message gets through to the others.
     pub fn defer(&mut self, reply: Reply) {
         self.state = std::mem::take(&mut self.state).refused(&mut self.session, reply, Toll::Free);
+    }
+
+    /// The limits that the client ran into since the connection began.
+    pub fn over_limits(&self) -> OverLimits {
+        self.session.over
     }
 
     /// Whether a message is on its way: its content is being read, or read and dropped, or the next BDAT of it is

@@ -9,6 +9,15 @@ use crate::line::LineReader;
 use crate::reply::Reply;
 use crate::xclient::XClientOffer;
 
+/// What a client ran into, for whoever counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OverLimits {
+    /// 1 when the connection was closed for its errors.
+    pub errors: u64,
+    /// Recipients refused because there were too many.
+    pub recipients: u64,
+}
+
 /// What outlives the states of a connection.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -17,6 +26,7 @@ pub(super) struct Session {
     pub(super) lines: LineReader,
     offer: Extensions,
     errors: usize,
+    pub(super) over: OverLimits,
     junk: usize,
 }
 
@@ -43,8 +53,15 @@ impl Session {
             ..Extensions::default()
         };
         let lines = LineReader::new(policy.max_line);
-        let mut session =
-            Self { policy, output: BytesMut::new(), lines, offer: Extensions::default(), errors: 0, junk: 0 };
+        let mut session = Self {
+            policy,
+            output: BytesMut::new(),
+            lines,
+            offer: Extensions::default(),
+            errors: 0,
+            over: OverLimits::default(),
+            junk: 0,
+        };
         session.set_offer(offer);
         session
     }
@@ -96,6 +113,7 @@ impl Session {
             self.write(reply);
             return State::Command(phase);
         }
+        self.over.errors += 1;
         let text = format!("{} Too many errors, closing connection", self.policy.hostname);
         self.write(&Reply::new(421, "4.7.0", &text));
         State::Closing

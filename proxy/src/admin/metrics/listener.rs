@@ -15,6 +15,7 @@ pub struct ListenerMetrics {
     stressed: Gauge,
     /// Under no stress, and under stress.
     timed_out: [Counter; 2],
+    limits: [Counter; Limit::ALL.len()],
     messages: [Counter; MessageOutcome::ALL.len()],
     bytes: Counter,
     tls: [Counter; TlsOutcome::ALL.len()],
@@ -49,6 +50,37 @@ impl Refusal {
         (Self::ConnectionsPerIp, "connections_per_ip"),
         (Self::ProxyProtocol, "proxy_protocol"),
         (Self::Draining, "draining"),
+    ];
+}
+
+/// A limit of `[listener.NAME.limits]` that a session ran into after its greeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// `command_timeout`
+    CommandTimeout,
+    /// `data_timeout`
+    DataTimeout,
+    /// `errors`
+    Errors,
+    /// `messages`
+    Messages,
+    /// `recipients`: each one that was refused.
+    Recipients,
+    /// `message_size`, at the end of a message.
+    MessageSize,
+    /// `hops`
+    Hops,
+}
+
+impl Limit {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::CommandTimeout, "command_timeout"),
+        (Self::DataTimeout, "data_timeout"),
+        (Self::Errors, "errors"),
+        (Self::Messages, "messages"),
+        (Self::Recipients, "recipients"),
+        (Self::MessageSize, "message_size"),
+        (Self::Hops, "hops"),
     ];
 }
 
@@ -127,6 +159,11 @@ impl ListenerMetrics {
         self.timed_out[stress as usize].add(1);
     }
 
+    /// A session ran into a limit, so often.
+    pub fn over_limit(&self, limit: Limit, times: u64) {
+        self.limits[limit as usize].add(times);
+    }
+
     /// A message ended, having brought this many bytes.
     pub fn message(&self, outcome: MessageOutcome, bytes: u64) {
         self.messages[outcome as usize].add(1);
@@ -171,6 +208,13 @@ pub(super) fn encode(page: &mut Page, listeners: &[(String, Arc<ListenerMetrics>
             page.sample("mailweir_connections_timed_out_total", &labels, count.value());
         }
     }
+    page.family("mailweir_limits_reached_total", "counter", "Sessions that ran into a limit, by its key.");
+    for (name, metrics) in listeners {
+        for (limit, key) in Limit::ALL {
+            let count = metrics.limits[limit as usize].value();
+            page.sample("mailweir_limits_reached_total", &[("listener", name), ("limit", key)], count);
+        }
+    }
     page.family("mailweir_messages_total", "counter", "Messages, by what became of them.");
     for (name, metrics) in listeners {
         for (outcome, verdict) in MessageOutcome::ALL {
@@ -198,6 +242,7 @@ mod tests {
     #[test]
     fn labels_stand_at_their_variant() {
         assert!(Refusal::ALL.iter().enumerate().all(|(index, (variant, _))| *variant as usize == index));
+        assert!(Limit::ALL.iter().enumerate().all(|(index, (variant, _))| *variant as usize == index));
         assert!(MessageOutcome::ALL.iter().enumerate().all(|(index, (variant, _))| *variant as usize == index));
         assert!(TlsOutcome::ALL.iter().enumerate().all(|(index, (variant, _))| *variant as usize == index));
     }

@@ -14,7 +14,7 @@ mod signing;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use listener::{Connection, ListenerMetrics, MessageOutcome, Refusal, TlsOutcome};
+pub use listener::{Connection, Limit, ListenerMetrics, MessageOutcome, Refusal, TlsOutcome};
 pub use plugin::{FailureCause, PluginEvent, PluginMetrics};
 pub use primitive::{Counter, Gauge, Histogram};
 pub use route::RouteMetrics;

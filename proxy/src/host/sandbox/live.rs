@@ -1,14 +1,16 @@
 //! The running filter: its store, and each call into it with the limits of a phase around it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use wasmtime::component::{Resource, ResourceAny};
 use wasmtime::{Store, UpdateDeadline};
 
 use super::Cost;
+use crate::host::Shared;
 use crate::host::bindings::Filter;
 use crate::host::bindings::mailweir::filter::types;
 use crate::host::context::{Context, Transaction};
@@ -19,6 +21,10 @@ use crate::host::limits::Limits;
 use crate::host::meter::Meter;
 use crate::host::plugin::Blueprint;
 use crate::host::resources::Mail;
+
+/// Bytes that a sandbox is known to need: linear memory of the usual size, and the pages of its stack. It takes them
+/// before it begins, so that it does not end in the middle where memory is short.
+const SANDBOX: u64 = 2 << 20;
 
 /// Fuel is counted down from here; nobody lives to see it run out.
 const FUEL: u64 = u64::MAX;
@@ -176,11 +182,19 @@ impl Ground {
     /// Waits for room, and makes an empty store.
     async fn make(blueprint: &Blueprint) -> Result<Self, Failure> {
         let shared = &blueprint.shared;
-        let permit = room(&shared.slots, blueprint.timeout).await?;
+        let permit = room(shared, blueprint.timeout).await?;
         let alive = shared.counters.sandbox();
         shared.ticker.wake();
         let meter = Arc::new(Meter::default());
-        let limits = Limits::new(blueprint.memory, blueprint.host_calls);
+        let mut limits = Limits::new(blueprint.memory, blueprint.host_calls);
+        if let Some(budget) = shared.memory.get() {
+            let reserved = budget.reserve(SANDBOX.min(blueprint.memory), blueprint.timeout).await;
+            limits.count_memory(
+                reserved.map_err(|_| {
+                    Failure::plugin(Cause::Unavailable, "memory_budget had no room for a sandbox in time")
+                })?,
+            );
+        }
         let context = Context::new(limits, Arc::clone(&meter), Arc::clone(&blueprint.facilities));
         let mut store = Store::new(&shared.engine, context);
         store.limiter(|context| &mut context.limits);
@@ -232,10 +246,12 @@ impl Ground {
 }
 
 /// A place in the pool, waited for within `timeout`.
-async fn room(slots: &Arc<Semaphore>, timeout: Duration) -> Result<OwnedSemaphorePermit, Failure> {
+async fn room(shared: &Shared, timeout: Duration) -> Result<OwnedSemaphorePermit, Failure> {
+    let slots = &shared.slots;
     if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
         return Ok(permit);
     }
+    shared.counters.waits.fetch_add(1, Ordering::Relaxed);
     match tokio::time::timeout(timeout, Arc::clone(slots).acquire_owned()).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => Err(Failure::plugin(Cause::Unavailable, &format!("no sandbox was free within {timeout:?}"))),

@@ -18,7 +18,7 @@ mod transfer;
 mod charset;
 mod derive;
 
-use std::sync::OnceLock;
+use std::{ops::Range, sync::OnceLock};
 
 use bytes::Bytes;
 
@@ -140,6 +140,21 @@ impl Mime {
     /// Bytes of the parts that were unpacked from others.
     pub fn unpacked(&self) -> u64 {
         self.unpacked
+    }
+
+    /// What some clients show beside parts or in their place, with the parts' indices; not what stands within that of a
+    /// part before it, or parts within parts would have the same text looked at once for each.
+    pub(super) fn strays(&self) -> impl Iterator<Item = Result<(u32, Text), StoreError>> {
+        let mut outer: Vec<Range<*const u8>> = Vec::new();
+        let strays = self.indexed().flat_map(|(index, part)| part.strays.iter().map(move |bytes| (index, part, bytes)));
+        strays.filter_map(move |(index, part, bytes)| {
+            let place = bytes.as_ptr_range();
+            if outer.iter().any(|outer| outer.start <= place.start && place.end <= outer.end) {
+                return None;
+            }
+            outer.push(place);
+            Some(part.stray_text(bytes).map(|text| (index, text)))
+        })
     }
 
     /// The parts with their indices.
@@ -273,8 +288,12 @@ impl Part {
 
     /// What some clients show beside the part or in its place: everything from the first line in its header section that
     /// is no field; and the text before the first part of a multipart, and after its last.
-    pub fn strays(&self) -> impl Iterator<Item = Text> {
-        self.strays.iter().map(|bytes| Text::lossy(bytes.clone()))
+    pub fn strays(&self) -> impl Iterator<Item = Result<Text, StoreError>> {
+        self.strays.iter().map(|bytes| self.stray_text(bytes))
+    }
+
+    fn stray_text(&self, bytes: &Bytes) -> Result<Text, StoreError> {
+        charset::decode(bytes, Some("utf-8"), false, &self.budget)
     }
 }
 

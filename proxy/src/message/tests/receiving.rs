@@ -201,3 +201,23 @@ fn a_line_that_is_no_field_gets_an_empty_line_before_it() {
         );
     }
 }
+
+#[tokio::test]
+async fn single_bytes_take_little_more_memory_than_they_are() {
+    const BYTES: u64 = 100_000;
+    for memory in [MANY, 16 * 1024] {
+        let budget = budget(memory, MANY);
+        let mut incoming = Incoming::new(&budget, Framing::Plain, LIMITS);
+        incoming.push(Bytes::from_static(b"Subject: a\r\n\r\n")).await.unwrap();
+        for _ in 0..BYTES {
+            incoming.push(Bytes::from_static(b"x")).await.unwrap();
+        }
+        let message = incoming.finish().unwrap();
+        assert_eq!(message.size(), BYTES + 14);
+        // Each piece costs something by itself.
+        let pieces = message.chunks().count();
+        assert!(pieces <= 20, "{pieces} pieces");
+        drop(message);
+        assert_eq!((budget.in_memory(), budget.spilled()), (0, 0));
+    }
+}

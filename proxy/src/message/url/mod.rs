@@ -109,9 +109,14 @@ pub(super) fn of_parts(mime: &Mime, budget: &Budget) -> Result<UrlList, StoreErr
             markup::find(text.as_str(), &mut found);
         }
         found.source = UrlSource::Text;
-        for text in part.visible_text()?.into_iter().chain(part.strays()) {
+        if let Some(text) = part.visible_text()? {
             plain::find(text.as_str(), &mut found);
         }
+    }
+    for stray in mime.strays() {
+        let (index, text) = stray?;
+        found.part = Some(index);
+        plain::find(text.as_str(), &mut found);
     }
     UrlList::new(found.urls, budget)
 }

@@ -134,6 +134,10 @@ impl Cache {
         self.0.len()
     }
 
+    pub(super) fn weight(&self) -> u64 {
+        self.0.weight()
+    }
+
     pub(super) fn fresh(&self, key: &Key) -> Option<Entry> {
         self.0.get(key).filter(Entry::is_fresh)
     }

@@ -217,6 +217,18 @@ impl Dns {
         }
     }
 
+    /// Units of the cache's bound that its answers take: one for each, and one for each 512 bytes of it.
+    #[must_use]
+    pub fn cached_units(&self) -> u64 {
+        self.0.cache.weight()
+    }
+
+    /// Questions on the wire now.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        (IN_FLIGHT - self.0.in_flight.available_permits().min(IN_FLIGHT)) as u64
+    }
+
     /// Answers in the cache, for the metrics.
     #[must_use]
     pub fn cached(&self) -> usize {

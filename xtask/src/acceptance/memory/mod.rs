@@ -102,6 +102,8 @@ impl Case {
                 certificate.certificate, certificate.key
             );
         }
+        // Who has come as far as all must waits for the others.
+        text = text.replace("connections_per_ip = 1000\n", "connections_per_ip = 1000\ndata_timeout = \"20m\"\n");
         let proxy = Mailweir::start(&setting.binary, &text, addresses.admin).await?;
         let process = Process::new(proxy.id().context("mailweir has ended")?);
         let (start, begin) = (process.peak()?, Instant::now());
