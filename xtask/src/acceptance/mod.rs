@@ -185,3 +185,21 @@ impl Outcome {
 fn shown(path: &Path) -> String {
     path.strip_prefix(crate::workspace_root()).unwrap_or(path).display().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In small, and with the same dice each time.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn nothing_acknowledged_is_lost_when_processes_are_killed() {
+        let plugins = crate::workspace_root().join("target/plugins");
+        let Some(binary) = Mailweir::binary().filter(|_| plugins.join("dlp.wasm").is_file()) else {
+            return eprintln!("skipped: mailweir or its filters are not built");
+        };
+        let setting = Setting { binary, plugins, scale: 0.02, rounds: 1, seed: 1 };
+        for Outcome { command, state, result, .. } in kill::run(&setting).await.unwrap() {
+            assert_eq!(state, State::Passed, "{command}: {result:?}");
+        }
+    }
+}

@@ -147,7 +147,9 @@ fn sealed(id: &str, is_kept: bool, rng: &mut Rng) -> String {
 pub(super) fn id_of(content: &[u8]) -> Option<String> {
     const BEGIN: &[u8] = b"From: load@sender.test\r\n";
     let begin = content.windows(BEGIN.len()).position(|bytes| bytes == BEGIN)?;
-    let (message, last) = content[begin..].split_at_checked(content.len() - begin - SEAL.len() - 66)?;
+    let content = &content[begin..];
+    // 64 digits and CRLF.
+    let (message, last) = content.split_at(content.len().checked_sub(SEAL.len() + 66)?);
     let expected = format!("{SEAL}{}\r\n", seal(message));
     let id = message.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Subject: "))?;
     (last == expected.as_bytes()).then(|| String::from_utf8_lossy(id.trim_ascii_end()).into_owned())
