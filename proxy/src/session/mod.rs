@@ -76,10 +76,6 @@ pub struct Session {
     waited: Duration,
 }
 
-/// This many times the command timeout is waited, all together, for the commands of a client that gets no message
-/// accepted. A client that says one recipient after another just in time would hold its upstream connection for days.
-const PATIENCES: u32 = 4;
-
 /// What the client said it is.
 #[derive(Debug, Clone)]
 pub(super) struct Hello {
@@ -299,7 +295,7 @@ impl Session {
         };
         let mut patience = patience.saturating_sub(self.progress.since());
         if !reading_content {
-            patience = patience.min((limits.command_timeout * PATIENCES).saturating_sub(self.waited));
+            patience = patience.min(limits.for_all_commands(stress).saturating_sub(self.waited));
         }
         if !reading_content && self.input.is_empty() {
             // An idle connection holds no buffer.
@@ -320,7 +316,7 @@ impl Session {
                 return Ok(());
             }
             // The other timeouts count from now on, for who has waited already too.
-            () = pressure.changed(stress) => return Ok(()),
+            () = pressure.changed(stress) => Ok(()),
             read = stream.read(&mut self.input, expecting, patience) => read,
         };
         if reading_content {

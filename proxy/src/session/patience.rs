@@ -10,6 +10,10 @@ use crate::listener::Stress;
 /// For a PROXY protocol header or a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
+/// This many times the command timeout is waited, all together, for the commands of a client that gets no message
+/// accepted. A client that says one recipient after another just in time would hold its place for days.
+const PATIENCES: u32 = 4;
+
 /// When the client last got anywhere: a command, or a piece of a message. Timeouts count from there, not from its last
 /// byte, so that it cannot go on for ever byte by byte.
 #[derive(Debug)]
@@ -42,6 +46,11 @@ impl Limits {
     /// Waiting for a command, or for a reply to be taken.
     pub(super) fn for_command(&self, stress: Stress) -> Duration {
         self.under(stress, self.command_timeout)
+    }
+
+    /// Waiting for the commands of a client that gets no message accepted, all together.
+    pub(super) fn for_all_commands(&self, stress: Stress) -> Duration {
+        self.for_command(stress).saturating_mul(PATIENCES)
     }
 
     /// Waiting for the next bytes of a message.

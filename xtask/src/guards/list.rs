@@ -162,8 +162,8 @@ pub(super) const GUARDS: &[Guard] = &[
         test: "limits::slowness_ends_a_connection",
         edits: &[Edit {
             file: "proxy/src/session/mod.rs",
-            from: "patience = patience.min((limits.command_timeout * PATIENCES).saturating_sub(self.waited));",
-            to: "patience = patience.min(limits.command_timeout * PATIENCES);",
+            from: "patience = patience.min(limits.for_all_commands(stress).saturating_sub(self.waited));",
+            to: "patience = patience.min(limits.for_all_commands(stress));",
         }],
     },
 ];
