@@ -16,6 +16,8 @@ use crate::acceptance::client::connect;
 const SOURCES: u32 = 1000;
 /// How often some of them are started.
 const TICK: Duration = Duration::from_millis(20);
+/// Under way at once, at most: the process has descriptors for its tricklers and for these.
+const AT_ONCE: usize = 5000;
 /// The longest that one waits for an end.
 const PATIENCE: Duration = Duration::from_secs(20);
 const ENVELOPE: &str = "EHLO hostile.test\r\nMAIL FROM:<a@sender.test>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n";
@@ -63,12 +65,19 @@ impl Hostile {
             loop {
                 ticks.tick().await;
                 due += f64::from(rate) * TICK.as_secs_f64();
+                while attacks.try_join_next().is_some() {}
                 while due >= 1.0 {
                     due -= 1.0;
                     number += 1;
-                    attacks.spawn(attack(number, server, Arc::clone(&log)));
+                    if attacks.len() < AT_ONCE {
+                        attacks.spawn(attack(number, server, Arc::clone(&log)));
+                    } else {
+                        *log.lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                            .entry(("any", "left out: too many are held".to_owned()))
+                            .or_default() += 1;
+                    }
                 }
-                while attacks.try_join_next().is_some() {}
             }
         });
         Self { ended, starting }
