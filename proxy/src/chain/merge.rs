@@ -15,7 +15,7 @@ use super::Envelope;
 const MAX_TARPIT: Duration = Duration::from_secs(30);
 
 /// The tag of a message that can be read in several ways, or of which something could not be unpacked.
-const CONTENT: &str = "mailweir-content";
+pub const CONTENT: &str = "mailweir-content";
 
 /// Tags that a transaction keeps; a filter that sets some for each recipient would hold memory without bound.
 const MAX_TAGS: usize = 256;

@@ -17,7 +17,7 @@ use crate::host::{BodyMode, Phases, Plugin};
 use breaker::Breaker;
 
 pub use envelope::Envelope;
-pub use merge::{Conclusion, Disposition, PluginRecord, Refusal, Ruling};
+pub use merge::{CONTENT, Conclusion, Disposition, PluginRecord, Refusal, Ruling};
 pub use run::Run;
 
 /// The filters of one `[chain.NAME]`, in order.

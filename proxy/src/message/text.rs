@@ -23,7 +23,8 @@ pub(super) fn units(header: &HeaderSection, mime: &Mime) -> Result<Vec<TextUnit>
     let subjects = header.texts("Subject").map(|text| TextUnit { part: None, text: Text::lossy(Bytes::from(text)) });
     let mut units: Vec<TextUnit> = subjects.collect();
     for (index, part) in mime.indexed() {
-        units.extend(part.visible_text()?.map(|text| TextUnit { part: Some(index), text }));
+        let texts = part.visible_text()?.into_iter().chain(part.narrow_text()?);
+        units.extend(texts.map(|text| TextUnit { part: Some(index), text }));
     }
     for stray in mime.strays() {
         let (index, text) = stray?;

@@ -3,7 +3,7 @@
 use mailweir_smtp::reply::Reply;
 
 use crate::admin::metrics::{FailureCause, MessageOutcome};
-use crate::chain::{PluginRecord, Run};
+use crate::chain::{CONTENT, PluginRecord, Run};
 use crate::generation::Generation;
 use crate::host::{Cause, TransactionFacts};
 use crate::logging::{MessageLine, PluginLine, Printable};
@@ -61,6 +61,9 @@ impl Session {
         let records = transaction.run.records();
         count(&transaction.generation, &records);
         self.listening.metrics.message(outcome.kind, size);
+        for tag in transaction.run.tags().iter().filter(|tag| tag.name == CONTENT) {
+            self.listening.metrics.content(&tag.value);
+        }
         let (upstream, upstream_reply) = match &outcome.upstream {
             Some((name, reply)) => (name.clone(), one_line(reply)),
             None => (String::new(), String::new()),

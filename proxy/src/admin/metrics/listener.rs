@@ -19,6 +19,7 @@ pub struct ListenerMetrics {
     messages: [Counter; MessageOutcome::ALL.len()],
     bytes: Counter,
     tls: [Counter; TlsOutcome::ALL.len()],
+    content: [Counter; CONTENT.len()],
 }
 
 /// An open connection; it counts as active until dropped.
@@ -120,6 +121,9 @@ impl MessageOutcome {
     }
 }
 
+/// What can be odd about a message's content: values of the tag `mailweir-content`.
+const CONTENT: [&str; 5] = ["ambiguous", "damaged", "encrypted", "unsupported", "excess"];
+
 /// How a TLS handshake with a client ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsOutcome {
@@ -168,6 +172,13 @@ impl ListenerMetrics {
     pub fn message(&self, outcome: MessageOutcome, bytes: u64) {
         self.messages[outcome as usize].add(1);
         self.bytes.add(bytes);
+    }
+
+    /// A message was tagged with this for its content.
+    pub fn content(&self, mark: &str) {
+        if let Some(index) = CONTENT.iter().position(|known| *known == mark) {
+            self.content[index].add(1);
+        }
     }
 
     /// A TLS handshake ended.
@@ -225,6 +236,12 @@ pub(super) fn encode(page: &mut Page, listeners: &[(String, Arc<ListenerMetrics>
     page.family("mailweir_message_bytes_total", "counter", "Bytes of messages received.");
     for (name, metrics) in listeners {
         page.sample("mailweir_message_bytes_total", &[("listener", name)], metrics.bytes.value());
+    }
+    page.family("mailweir_message_content_total", "counter", "Messages whose content is odd, by how.");
+    for (name, metrics) in listeners {
+        for (content, counter) in CONTENT.iter().zip(&metrics.content) {
+            page.sample("mailweir_message_content_total", &[("listener", name), ("content", content)], counter.value());
+        }
     }
     page.family("mailweir_tls_handshakes_total", "counter", "TLS handshakes with clients.");
     for (name, metrics) in listeners {

@@ -6,7 +6,7 @@ use std::io::Write as _;
 
 use super::*;
 use crate::config::Excess;
-pub(in crate::message) use archives::{Entry, deflated, gzip, tar, uuencoded, zip, zip_with};
+pub(in crate::message) use archives::{Entry, attribute, deflated, gzip, tar, tnef, uuencoded, zip, zip_with};
 
 const LIMITS: DecodingLimits =
     DecodingLimits { size: 64 << 20, ratio: 1_000_000, entries: 100, depth: 8, excess: Excess::Reject };
@@ -152,7 +152,7 @@ fn uuencoded_blocks() {
 
 #[test]
 fn winmail_dat() {
-    use archives::{attribute, property, tnef};
+    use archives::property;
     // The example of MS-OXRTFCP section 3.1.1.
     let compressed = b"\x2d\0\0\0\x2b\0\0\0LZFu\xf1\xc5\xc7\xa7\x03\0\x0a\0rcpg125B2\x0a\xf3 hel\x09\0 bw\x05\xb0ld}\x0a\x80\x0f\xa0";
     let properties = [

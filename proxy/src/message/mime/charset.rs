@@ -87,8 +87,13 @@ fn decode_labelled(bytes: &Bytes, label: Option<&str>, budget: &Budget) -> Resul
         None if is_utf8 => |bytes| String::from_utf8_lossy(bytes).into_owned(),
         None => charset_decoder(b"windows-1252").unwrap_or(|bytes| String::from_utf8_lossy(bytes).into_owned()),
     };
-    let is_wide = ["16", "32", "ucs-", "unicode"].iter().any(|name| label.contains(name));
-    decode_blocks(bytes, decoder, if is_wide { usize::MAX } else { BLOCK }, budget)
+    decode_blocks(bytes, decoder, if is_wide(&label) { usize::MAX } else { BLOCK }, budget)
+}
+
+/// Whether characters of this charset have several bytes each.
+pub(super) fn is_wide(label: &str) -> bool {
+    let label = label.to_ascii_lowercase();
+    ["16", "32", "ucs-", "unicode"].iter().any(|name| label.contains(name)) && !label.contains("1-1-utf-8")
 }
 
 /// Decodes blocks that end with a line: in every charset but the wide ones a newline byte is a newline, and nothing

@@ -59,7 +59,10 @@ pub(super) fn derive(
             let body = part.body()?;
             blocking(|| match wrapping {
                 Wrapping::Archive(kind) => decode::unpack(kind, &body, part.name(), allowance, &mut found),
-                Wrapping::Uuencoded => decode::unpack_uuencoded(&body, allowance, &mut found),
+                Wrapping::Uuencoded => [&body]
+                    .into_iter()
+                    .chain(&part.strays)
+                    .try_for_each(|text| decode::unpack_uuencoded(text, allowance, &mut found)),
             })
         });
         let is_package = found.iter().any(|entry| entry.name.as_deref().is_some_and(kinds::marks_package));
@@ -95,6 +98,10 @@ enum Wrapping {
 
 /// How a part wraps others, if it does. Little of it is decoded to find out.
 fn wrapping(part: &Part) -> Result<Option<Wrapping>, MessageFault> {
+    let may_hold_uuencoded = |text: &Bytes| memchr::memmem::find(text, b"begin").is_some();
+    if part.strays.iter().any(may_hold_uuencoded) {
+        return Ok(Some(Wrapping::Uuencoded));
+    }
     let Some(encoded) = part.encoded.as_ref().filter(|encoded| !encoded.is_empty()) else { return Ok(None) };
     if part.state.is_some_and(|state| matches!(state, State::Encrypted | State::Unsupported)) {
         return Ok(None);
@@ -105,8 +112,7 @@ fn wrapping(part: &Part) -> Result<Option<Wrapping>, MessageFault> {
     }
     if part.is_text() {
         let body = part.body()?;
-        let is_uuencoded = memchr::memmem::find(&body, b"begin").is_some();
-        return Ok(is_uuencoded.then_some(Wrapping::Uuencoded));
+        return Ok(may_hold_uuencoded(&body).then_some(Wrapping::Uuencoded));
     }
     if kinds::may_hide_archive(part.content_type(), part.name()) && decode::ends_as_zip(&part.body()?) {
         return Ok(Some(Wrapping::Archive(Kind::Zip)));

@@ -286,6 +286,16 @@ impl Part {
         self.visible.get_or_init(|| show(text.as_str(), &self.budget)).clone().map(Some)
     }
 
+    /// The text of a part whose charset is one of wide characters, though its bytes look like anything but those.
+    pub(super) fn narrow_text(&self) -> Result<Option<Text>, StoreError> {
+        if !self.is_text() || !self.charset().is_some_and(charset::is_wide) {
+            return Ok(None);
+        }
+        let body = self.body()?;
+        let is_narrow = memchr::memchr(0, &body).is_none() && std::str::from_utf8(&body).is_ok();
+        Ok(is_narrow.then(|| Text::lossy(body)))
+    }
+
     /// What some clients show beside the part or in its place: everything from the first line in its header section that
     /// is no field; and the text before the first part of a multipart, and after its last.
     pub fn strays(&self) -> impl Iterator<Item = Result<Text, StoreError>> {

@@ -4,7 +4,7 @@ use base64::Engine as _;
 
 use super::*;
 use crate::config::Excess;
-use crate::message::decode::tests::{Entry, gzip, tar, uuencoded, zip};
+use crate::message::decode::tests::{Entry, attribute, gzip, tar, tnef, uuencoded, zip};
 
 const URL: &[u8] = b"see http://evil.example/ there";
 
@@ -46,6 +46,8 @@ fn urls_in_what_is_unpacked() {
         ("a.zip", zip(&[Entry::deflated("b.tar.gz", &gzip(None, &tar(&[("c.zip", &in_zip)])))])),
         ("a.zip", zip(&[Entry::deflated("mail.eml", &mail)])),
         ("a.zip", zip(&[Entry::deflated("mail.eml", attached("b.zip", &in_zip).as_bytes())])),
+        ("winmail.dat", tnef(&[attribute(1, 0x800c, URL)])),
+        ("winmail.dat", tnef(&[attribute(2, 0x8010, b"a.zip\0"), attribute(2, 0x800f, &in_zip)])),
         ("a.bin", in_zip.clone()),
         ("a.txt", uuencoded("b.zip", &in_zip).into_bytes()),
     ] {
@@ -53,6 +55,52 @@ fn urls_in_what_is_unpacked() {
     }
     let text = format!("hello\r\n\r\n{}", uuencoded("archive", &in_zip));
     assert_eq!(hosts(&message(format!("Subject: a\r\n\r\n{text}"))), ["evil.example"]);
+}
+
+#[test]
+fn uuencoded_outside_of_the_parts() {
+    let text = uuencoded("archive", &zip(&[Entry::deflated("a.txt", URL)]));
+    let preamble = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n{text}--b\r\n\r\nx\r\n--b--\r\n");
+    let epilogue = format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n{text}");
+    for message in [preamble, epilogue] {
+        assert_eq!(hosts(&super::message(message)), ["evil.example"]);
+    }
+}
+
+proptest::proptest! {
+    /// However the bytes arrive, and wherever they are kept.
+    #[test]
+    fn any_chunking_gives_the_same_parts(size in 1usize..4000, memory in proptest::sample::select(vec![1u64 << 30, 20_000])) {
+        let long: Vec<u8> = (0..15_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+        let inner = zip(&[Entry::deflated("a.txt", URL), Entry { is_described: true, ..Entry::stored("b", &long) }]);
+        let bytes = attached("outer.tgz", &gzip(None, &tar(&[("inner.zip", &inner)])));
+        let expected = parts_of(&message(bytes.clone()));
+        let budget = Budget::new(memory, 1 << 30, &std::env::temp_dir());
+        let mut incoming = Incoming::new(&budget, Framing::DotStuffed, LIMITS);
+        for chunk in stuffed(bytes.as_bytes()).chunks(size) {
+            runtime().block_on(incoming.push(Bytes::copy_from_slice(chunk))).unwrap();
+        }
+        let received = incoming.finish().unwrap();
+        proptest::prop_assert_eq!(parts_of(&received), expected);
+        drop(received);
+        proptest::prop_assert_eq!((budget.in_memory(), budget.spilled()), (0, 0));
+    }
+}
+
+fn parts_of(message: &Message) -> Vec<(Option<u32>, String, Bytes)> {
+    let mime = message.mime().unwrap();
+    let shown = |part: &Part| (part.parent(), part.content_type().to_owned(), part.body().unwrap());
+    // Copies, so that nothing of the message is held.
+    mime.parts().iter().map(shown).map(|(parent, kind, body)| (parent, kind, Bytes::copy_from_slice(&body))).collect()
+}
+
+#[test]
+fn nothing_is_unpacked_for_those_who_do_not_look() {
+    let message = message(attached("zeros.gz", &gzip(None, &vec![0; 1 << 20]).repeat(200)));
+    assert!(
+        message.header_text("Content-Type").len() == 1 && message.contiguous().is_ok() && message.marks().is_empty()
+    );
+    assert!(message.mime().is_err());
 }
 
 #[test]

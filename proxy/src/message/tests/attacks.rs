@@ -173,6 +173,7 @@ fn nothing_is_hidden() {
             "two encodings, neither meant",
             multipart("--b\r\nContent-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: 7bit\r\n\r\nevil.example\r\n"),
         ),
+        ("a charset that it is not in", "Content-Type: text/plain; charset=utf-16\r\n\r\nevil.example\r\n".to_owned()),
         ("before the first part", multipart("see evil.example\r\n--b\r\n\r\n--b--\r\n")),
         ("before the first part of an inner multipart", multipart("--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\nevil.example\r\n--c\r\n\r\n--c--\r\n--b--\r\n")),
         ("after the last part", multipart("--b\r\n\r\n--b--\r\nsee evil.example\r\n")),

@@ -109,7 +109,7 @@ pub(super) fn of_parts(mime: &Mime, budget: &Budget) -> Result<UrlList, StoreErr
             markup::find(text.as_str(), &mut found);
         }
         found.source = UrlSource::Text;
-        if let Some(text) = part.visible_text()? {
+        for text in part.visible_text()?.into_iter().chain(part.narrow_text()?) {
             plain::find(text.as_str(), &mut found);
         }
     }
