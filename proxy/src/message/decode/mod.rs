@@ -24,6 +24,9 @@ use super::{
 /// Decoded bytes that every message may have, whatever its size: the ratio counts from here on.
 const RATIO_FROM: u64 = 16 << 20;
 
+/// Entries whose memory is not counted.
+const FREE_ENTRIES: usize = 100;
+
 /// What an archive or a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -99,8 +102,11 @@ impl Allowance {
     /// One more entry, which costs so many bytes of memory to remember, its content aside.
     pub(super) fn entry(&mut self, cost: usize) -> Result<(), Stop> {
         self.entries = self.entries.checked_sub(1).ok_or(Stop::Entries(self.limits.entries))?;
-        let cost = cost as u64;
-        let paid = self.budget.memory(cost).ok_or(StoreError::Full)?;
+        // So many are as cheap as the parts of any message, which have to be had when memory is full, too.
+        if self.limits.entries - self.entries <= FREE_ENTRIES {
+            return Ok(());
+        }
+        let paid = self.budget.memory(cost as u64).ok_or(StoreError::Full)?;
         match &mut self.permit {
             Some(permit) => permit.merge(paid),
             None => self.permit = Some(paid),
