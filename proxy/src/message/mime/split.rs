@@ -25,8 +25,9 @@ use crate::message::{MessageFault, MessageLimits, budget::Budget, header_end::is
 const ENCODED_DEPTH: usize = 3;
 /// Multiparts and messages that are taken apart once more because they can be read in another way.
 const READINGS: usize = 32;
-/// Readings that are looked for.
-const TRIED: usize = 128;
+/// How often a message is searched for further boundaries, all of it together: an ordinary one as often as its multiparts
+/// are nested, since a boundary in quotes could be meant with them.
+const SEARCHES: usize = 64;
 
 /// Appends the parts of a message to `parts`, which may hold some already. Whether it can be read in several ways.
 pub(super) fn split(
@@ -37,7 +38,8 @@ pub(super) fn split(
     limits: &MessageLimits,
 ) -> Result<bool, MessageFault> {
     let count = parts.iter().filter(|part| !part.is_entry()).count();
-    let mut splitter = Splitter { budget, limits, parts, count, tried: 0, readings: VecDeque::new() };
+    let mut splitter =
+        Splitter { budget, limits, parts, count, size: whole.len(), searched: 0, readings: VecDeque::new() };
     splitter.message(whole, frame)?;
     let mut taken_apart = 0;
     let mut is_ambiguous = false;
@@ -104,8 +106,10 @@ struct Splitter<'a> {
     parts: &'a mut Vec<Part>,
     /// Of them, those that count against the cap: files of archives have one of their own.
     count: usize,
-    /// Readings that were looked for.
-    tried: usize,
+    /// Bytes of the whole.
+    size: usize,
+    /// Bytes that were searched for further boundaries.
+    searched: usize,
     /// Still to be looked at.
     readings: VecDeque<Reading>,
 }
@@ -348,12 +352,12 @@ impl Splitter<'_> {
             encoded: frame.encoded,
             takes_longer,
         };
-        self.tried += level.others.len();
-        if self.tried > TRIED {
-            return Err(MessageFault::TooAmbiguous(TRIED));
-        }
         for other in level.others {
             let body = bytes.slice(other.body..end.max(other.body));
+            self.searched += body.len();
+            if self.searched / SEARCHES > self.size {
+                return Err(MessageFault::TooAmbiguous(READINGS));
+            }
             if !readings::is_pointless(&other.node, &body) {
                 self.readings.push_back(reading(other.declared, other.node, body, false));
             }

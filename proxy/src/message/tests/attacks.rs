@@ -298,6 +298,18 @@ fn ordinary_messages_are_read_in_one_way() {
 }
 
 #[test]
+fn a_digest_of_many_is_read_in_one_way() {
+    let many: String = (0..300)
+        .map(|n| {
+            format!("--b\r\nContent-Type: multipart/mixed; boundary=\"a{n}\"\r\n\r\n--a{n}\r\n\r\nx\r\n--a{n}--\r\n")
+        })
+        .collect();
+    let message = format!("Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n{many}--b--\r\n");
+    let mime = mime(message.into_bytes()).unwrap();
+    assert_eq!((mime.parts().len(), mime.marks()), (601, &[][..]));
+}
+
+#[test]
 fn readings_are_bounded() {
     let many: String = (0..100)
         .map(|n| {

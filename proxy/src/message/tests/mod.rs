@@ -43,3 +43,9 @@ pub(super) fn stuffed(plain: &[u8]) -> Vec<u8> {
     }
     out
 }
+
+#[test]
+fn the_defaults_agree() {
+    let limits = MessageLimits::from(&Limits::default());
+    assert_eq!(limits.decoding, DecodingLimits::DEFAULT);
+}
