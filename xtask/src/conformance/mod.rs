@@ -12,6 +12,7 @@ mod server;
 mod authentication;
 mod mail_auth;
 mod dmarc;
+mod sealing;
 mod public_suffix;
 mod mime;
 mod urls;
@@ -59,6 +60,8 @@ enum Suite {
     MailAuth,
     /// Validation of the ARC test suite
     Arc,
+    /// Sealing of the ARC test suite
+    ArcSign,
     /// Alignment and policies of mailauth
     Dmarc,
     /// The public-suffix list's tests, by what the surbl filter looks up
@@ -135,6 +138,7 @@ impl Suite {
             Self::Dkim => authentication::dkim(setting),
             Self::MailAuth => mail_auth::run(setting),
             Self::Arc => authentication::arc(setting),
+            Self::ArcSign => sealing::run(setting),
             Self::Dmarc => dmarc::run(setting),
             Self::PublicSuffix => public_suffix::run(setting),
             Self::Mime => mime::run(setting),

@@ -68,6 +68,11 @@ impl<'a> Stage<'a> {
         Ok(Self { setting, directory, zone, hostname: "mx.example.com".to_owned() })
     }
 
+    /// Another one, whose server has this name.
+    pub(super) fn named(&self, hostname: &str) -> Result<Self> {
+        Ok(Self { hostname: hostname.to_owned(), ..Self::set(self.setting)? })
+    }
+
     /// Messages as bytes through a chain, as `replay_files`.
     pub(super) fn replay(
         &self,
