@@ -73,11 +73,8 @@ fn url_at(text: &str, done: usize, colon: usize, found: &mut Found) -> Option<us
     }
     let start = colon - scheme_before(&text[done..colon])?;
     let authority = colon + 3;
-    let end = run_end(text, authority);
-    let url = trim_end(&text[start..end]);
+    let url = trim_end(&text[start..url_end(text, authority)]);
     let authority_end = authority_end(url, authority - start);
-    // In a host an ideographic full stop is a dot; behind it, it ends the sentence.
-    let url = url[authority_end..].find('\u{3002}').map_or(url, |at| &url[..authority_end + at]);
     let url = match cut_after_top_level(&url[authority - start..authority_end]) {
         Some(length) => {
             // It may be a name in several scripts all the same.
@@ -233,6 +230,19 @@ fn percent_decoded(text: &str) -> Option<String> {
 fn run_end(text: &str, from: usize) -> usize {
     let limit = text.floor_char_boundary(text.len().min(from + LENGTH));
     text[from.min(limit)..limit].find(ends_url).map_or(limit, |length| from + length)
+}
+
+/// The same for a URL whose authority begins at `authority`: in a host an ideographic full stop is a dot, behind it the
+/// sentence's end.
+fn url_end(text: &str, authority: usize) -> usize {
+    let limit = text.floor_char_boundary(text.len().min(authority + LENGTH));
+    let from = authority.min(limit);
+    let mut is_behind_host = false;
+    let end = text[from..limit].find(|character| {
+        is_behind_host |= matches!(character, '/' | '\\' | '?' | '#');
+        ends_url(character) || (is_behind_host && character == '\u{3002}')
+    });
+    end.map_or(limit, |length| from + length)
 }
 
 fn ends_url(character: char) -> bool {

@@ -138,7 +138,20 @@ fn messages() {
 
 #[test]
 fn hostile_text_takes_linear_time() {
-    for unit in [".", ":", "a.", "http://", "http:", "://", "a.bc/", "x.com", "\u{4f8b}.", "http://a/?u=", "%25"] {
+    for unit in [
+        ".",
+        ":",
+        "a.",
+        "http://",
+        "http:",
+        "://",
+        "a.bc/",
+        "x.com",
+        "\u{4f8b}.",
+        "http://a/?u=",
+        "%25",
+        "http://a/\u{3002}",
+    ] {
         in_text(&unit.repeat(500_000 / unit.len()));
         in_text(&format!("http://a.example/{}", unit.repeat(100_000)));
     }
