@@ -351,7 +351,6 @@ impl Proxy {
         let spool = spool(server);
         message::clear_spill_files(&spool)
             .map_err(|error| BuildError::State { path: spool.display().to_string(), error })?;
-        // Not while plugins are loaded: that is a matter of the configuration, not of the traffic.
         generation.host.count_memory(&generation.budget);
         Ok(Arc::new(Self {
             budget: generation.budget.clone(),

@@ -43,9 +43,16 @@ struct Served {
 
 impl Served {
     /// Accepts nothing more. Once it returns, the loop has let go of the socket.
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.accepting.abort();
-        let _ = self.accepting.await;
+        let _ = (&mut self.accepting).await;
+    }
+}
+
+impl Drop for Served {
+    /// A reload that is given up halfway leaves no loop behind that nobody could stop.
+    fn drop(&mut self) {
+        self.accepting.abort();
     }
 }
 
@@ -239,7 +246,7 @@ async fn serve_connection(
         }
     };
     // A proxy that speaks for many clients is one address.
-    let speaks_for_others = settings.xclient.iter().any(|network| network.contains(&client.ip()));
+    let speaks_for_others = is_vouched_for && settings.xclient.iter().any(|network| network.contains(&client.ip()));
     if !speaks_for_others && place.claim(client.ip(), limits.connections_per_ip).is_err() {
         metrics.refused(Refusal::ConnectionsPerIp);
         tracing::debug!(listener = &*name, %client, "too many connections from one client");

@@ -1,8 +1,9 @@
 //! Who the client is, when a proxy in front of us says so (XCLIENT), and what we say to the server behind.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use mailweir_smtp::reply::Reply;
 use mailweir_smtp::server::ClientName;
 use mailweir_smtp::xclient::{Attribute, XClient};
 
@@ -20,15 +21,31 @@ pub(super) struct Said {
     pub(super) helo: Option<ClientName>,
 }
 
-/// Whether the peer may speak for others.
-pub(super) fn is_allowed(settings: &Listener, connection: &Connection) -> bool {
-    let peer = connection.client.ip();
-    connection.is_vouched_for && settings.xclient.iter().any(|network| network.contains(&peer))
+/// The other end of the connection, whomever it speaks for.
+#[derive(Clone, Copy)]
+pub(super) struct Peer {
+    address: IpAddr,
+    is_vouched_for: bool,
+}
+
+impl Peer {
+    pub(super) fn of(connection: &Connection) -> Self {
+        Self { address: connection.client.ip(), is_vouched_for: connection.is_vouched_for }
+    }
+
+    /// Whether it may speak for others.
+    pub(super) fn may_introduce(self, settings: &Listener) -> bool {
+        self.is_vouched_for && settings.xclient.iter().any(|network| network.contains(&self.address))
+    }
 }
 
 impl Session {
     /// The session begins anew, with another client. What was learnt of the one before, its rights above all, is gone.
     pub(super) async fn introduced(&mut self, said: XClient) {
+        let newest = self.connection.proxy.generation();
+        if !newest.listening(&self.connection.listener).is_some_and(|now| self.peer.may_introduce(&now.settings)) {
+            return self.server.close(Reply::new(421, "4.7.0", "XCLIENT is not for you any more"));
+        }
         self.abandon_first_run().await;
         self.hello = None;
         let connection = &mut self.connection;
@@ -38,8 +55,7 @@ impl Session {
                 connection.is_vouched_for = true;
             }
             // The address that we know is the proxy's, or an earlier client's.
-            Attribute::Unavailable => connection.is_vouched_for = false,
-            Attribute::Unsaid => {}
+            Attribute::Unavailable | Attribute::Unsaid => connection.is_vouched_for = false,
         }
         self.said = Said { name: said.name, helo: said.helo.known().cloned() };
         self.trusted = is_trusted(&self.listening.settings, &self.connection);

@@ -30,7 +30,7 @@ use crate::generation::{Generation, Listening, Proxy};
 use crate::host::{TlsFacts, TransactionFacts};
 use crate::listener::Pressure;
 
-use introduction::Said;
+use introduction::{Peer, Said};
 use patience::Progress;
 use stream::{Expecting, ReadEnd};
 use transaction::Transaction;
@@ -67,6 +67,7 @@ pub struct Session {
     hello: Option<Hello>,
     /// The client's name in the DNS and in EHLO, where a proxy in front of us has said them.
     said: Said,
+    peer: Peer,
     /// The first transaction's way through the chain, begun when the client connected.
     first_run: Option<(Run, Arc<TransactionFacts>)>,
     transaction: Option<Transaction>,
@@ -112,6 +113,7 @@ impl Session {
             trusted,
             hello: None,
             said: Said::default(),
+            peer: Peer::of(&connection),
             first_run: None,
             transaction: None,
             messages: 0,
@@ -435,7 +437,7 @@ fn policy(connection: &Connection, settings: &Listener) -> ServerPolicy {
             (ServerTls::Opportunistic(_), None) => TlsPolicy::Offered,
             (ServerTls::Required(_), None) => TlsPolicy::Required,
         },
-        xclient: introduction::is_allowed(settings, connection),
+        xclient: Peer::of(connection).may_introduce(settings),
         ..ServerPolicy::new(&connection.generation.config.server.hostname)
     }
 }

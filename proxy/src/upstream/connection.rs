@@ -38,8 +38,10 @@ pub(super) struct Connection {
     pub(super) needs_reset: bool,
     /// It was used for another session before this one.
     pub(super) is_reused: bool,
-    /// The client that the upstream takes us for, where we said XCLIENT.
+    /// The client that the upstream takes us for. Known only after an XCLIENT that went well.
     pub(super) speaks_for: Option<Arc<XClient>>,
+    /// XCLIENT was said on it: it is not our own any more, whomever it speaks for.
+    pub(super) is_introduced: bool,
     /// The right to use it; none while it is idle or being set up.
     pub(super) slot: Option<Slot>,
     stream: Stream,
@@ -65,6 +67,7 @@ impl Connection {
             needs_reset: false,
             is_reused: false,
             speaks_for: None,
+            is_introduced: false,
             slot: None,
             stream: Stream::Plain(stream),
             input: BytesMut::with_capacity(INPUT_BUFFER),
@@ -136,6 +139,7 @@ impl Connection {
             needs_reset: false,
             is_reused: false,
             speaks_for: None,
+            is_introduced: false,
             slot: None,
             stream: Stream::Tls(Box::new(stream)),
             input,

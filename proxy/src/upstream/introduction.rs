@@ -1,7 +1,9 @@
 //! Whom we speak for: XCLIENT, where the upstream offers it. Its rules and its log see the client then, and not us.
 //!
 //! An upstream offers it to those proxies only that its operator trusts. A connection is introduced anew whenever it
-//! changes hands, and no connection on which that cannot be done is used for another client.
+//! changes hands, and no connection on which that cannot be done is used for another client. Where an upstream offers
+//! XCLIENT and does not understand ours, mail goes on as it does to one that offers none: over a connection that is our
+//! own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,20 +31,23 @@ pub(super) async fn introduce(
     // Without the address there is nothing to say that would matter.
     if !connection.client.extensions().xclient.is_some_and(|taken| taken.address) {
         // It would still be taken for whoever used it before.
-        return if connection.speaks_for.is_some() { Err(ConnectionError::Closed) } else { Ok(None) };
+        return if connection.is_introduced { Err(ConnectionError::Closed) } else { Ok(None) };
     }
     if connection.needs_reset {
         connection.client.reset();
         reset_done(connection, limit).await?;
     }
     connection.speaks_for = None;
+    let was_introduced = std::mem::replace(&mut connection.is_introduced, true);
     connection.client.xclient(client);
     let greeting = answer(connection.ask(limit).await?)?;
     if !greeting.is_positive() {
         return match greeting.code() {
-            // Offered, but not as we understand it: nothing has changed.
+            500..=504 if was_introduced => Err(ConnectionError::Closed),
+            // Offered, but not as we understand it: it is our own connection still.
             500..=504 => {
                 tracing::warn!(host = connection.host.host, %greeting, "the upstream does not understand XCLIENT");
+                connection.is_introduced = false;
                 Ok(None)
             }
             _ => Ok(Some(greeting)),

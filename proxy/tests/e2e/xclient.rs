@@ -85,9 +85,11 @@ async fn what_is_said_replaces_all_that_was_known() {
     assert!(content.starts_with(b"Received: from far.example ([198.51.100.7])"), "{content:?}");
     assert_eq!(stage.message_lines().last().unwrap()["client"], "198.51.100.7:4025");
 
-    let mut client = introduced(&stage, "XCLIENT ADDR=[UNAVAILABLE]").await;
-    expect(&client.say("MAIL FROM:<alice@sender.test>").await, "250");
-    expect(&client.say("RCPT TO:<bob@elsewhere.test>").await, "550 5.7.1");
+    for said in ["XCLIENT ADDR=[UNAVAILABLE]", "XCLIENT HELO=far.example"] {
+        let mut client = introduced(&stage, said).await;
+        expect(&client.say("MAIL FROM:<alice@sender.test>").await, "250");
+        expect(&client.say("RCPT TO:<bob@elsewhere.test>").await, "550 5.7.1");
+    }
 }
 
 #[tokio::test]

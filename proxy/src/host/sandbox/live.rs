@@ -61,7 +61,9 @@ impl Live {
     ///
     /// The outer one when the filter fails; the inner one is its own word on its configuration.
     pub(in crate::host) async fn configure(blueprint: &Blueprint) -> Result<Result<types::Plan, String>, Failure> {
-        let mut ground = Ground::make(blueprint).await?;
+        // Loading is a matter of the configuration, not of the traffic: it takes no share of the memory, so that a reload
+        // can help when that is full.
+        let mut ground = Ground::make(blueprint, None).await?;
         ground.arm();
         let configuring = configured(&mut ground.store, blueprint);
         let outcome = limited(&ground.meter, ground.timeout, configuring).await;
@@ -80,7 +82,7 @@ impl Live {
     ) -> Result<Self, Failure> {
         let start = Instant::now();
         let session = transaction.facts.session();
-        let mut ground = Ground::make(blueprint).await?;
+        let mut ground = Ground::make(blueprint, blueprint.shared.memory.get()).await?;
         ground.store.data_mut().transaction = Some(transaction);
         ground.arm();
         let making = ready(&mut ground.store, blueprint, plan, &session);
@@ -179,15 +181,15 @@ impl Live {
 }
 
 impl Ground {
-    /// Waits for room, and makes an empty store.
-    async fn make(blueprint: &Blueprint) -> Result<Self, Failure> {
+    /// Waits for room, in the budget as well if there is one, and makes an empty store.
+    async fn make(blueprint: &Blueprint, budget: Option<&crate::message::Budget>) -> Result<Self, Failure> {
         let shared = &blueprint.shared;
         let permit = room(shared, blueprint.timeout).await?;
         let alive = shared.counters.sandbox();
         shared.ticker.wake();
         let meter = Arc::new(Meter::default());
         let mut limits = Limits::new(blueprint.memory, blueprint.host_calls);
-        if let Some(budget) = shared.memory.get() {
+        if let Some(budget) = budget {
             let reserved = budget.reserve(SANDBOX.min(blueprint.memory), blueprint.timeout).await;
             limits.count_memory(
                 reserved.map_err(|_| {

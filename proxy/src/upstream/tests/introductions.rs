@@ -93,6 +93,27 @@ async fn a_connection_that_can_no_longer_be_introduced_is_not_used_for_another()
     server.finished(2).await.unwrap();
 }
 
+/// Bob's mail must not go in Ann's name when the upstream understands what is said of her and not what is said of him.
+#[tokio::test]
+async fn a_connection_that_still_speaks_for_another_is_given_up() {
+    for failure in [
+        "C: XCLIENT\nS: 501 5.5.4 Bad\n-- end",
+        "C: XCLIENT\nS: 220 mx\nC: EHLO\nS: 550 no\nC: XCLIENT\nS: 502 no\n-- end",
+    ] {
+        let first = script(&[READY_XCLIENT, ANN, ENVELOPE, TAKEN, failure]);
+        let second = script(&[READY_XCLIENT, BOB, ENVELOPE, TAKEN, "-- end"]);
+        let (server, route) = route_with(&[&first, &second]).await;
+        assert_eq!(deliver_for(&route, Some(&ann())).await, DELIVERED);
+        let mut heard = deliver_for(&route, Some(&bob())).await;
+        if heard == ["550 no"] {
+            heard = deliver_for(&route, Some(&bob())).await;
+        }
+        assert_eq!(heard, DELIVERED, "{failure}");
+        drop(route);
+        server.finished(2).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn an_upstream_that_does_not_understand_is_talked_to_as_ever() {
     let dialog = script(&[READY_XCLIENT, "C: XCLIENT\nS: 501 5.5.4 Bad HELO\n", ENVELOPE, TAKEN, "-- end"]);
