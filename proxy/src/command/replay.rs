@@ -60,15 +60,17 @@ pub async fn run(arguments: ReplayArguments, config: Config) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where each message is written: under its own name, which no other may have.
+/// Where each message is written: under its own name, which no other may have. A message that is stored is never replaced.
 fn outputs(arguments: &ReplayArguments) -> Result<Vec<Option<PathBuf>>> {
     let Some(directory) = &arguments.write else { return Ok(vec![None; arguments.messages.len()]) };
     std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     let mut outputs: Vec<Option<PathBuf>> = Vec::new();
     for file in &arguments.messages {
         let name = if file == Path::new("-") { OsStr::new("stdin.eml") } else { file.file_name().unwrap_or_default() };
-        let output = Some(directory.join(name));
+        let path = directory.join(name);
+        let output = Some(path.clone());
         ensure!(!outputs.contains(&output), "--write: two messages are called {}", name.display());
+        ensure!(!path.exists(), "--write: {} exists; give a directory without it", path.display());
         outputs.push(output);
     }
     Ok(outputs)
@@ -76,7 +78,7 @@ fn outputs(arguments: &ReplayArguments) -> Result<Vec<Option<PathBuf>>> {
 
 /// As BDAT would carry it: CRLF line ends, no dot-stuffing.
 fn write(file: &Path, message: &Message) -> Result<()> {
-    let mut file = BufWriter::new(File::create(file)?);
+    let mut file = BufWriter::new(File::create_new(file)?);
     for chunk in message.chunks() {
         file.write_all(&chunk?)?;
     }

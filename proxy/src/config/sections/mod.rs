@@ -137,7 +137,7 @@ fn chain(table: Table<'_>, context: &Context<'_>) -> (Chain, ChainFacts) {
     }
     let seal = table.optional("seal", |value| {
         let name = reference("dkim", &context.dkim_names, value)?;
-        if context.dkim.get(&name).is_some_and(|key| key.domains.len() != 1) {
+        if context.dkim.get(&name).is_some_and(|key| key.domains.len() > 1) {
             let remedy = format!("give it one, or seal with another [dkim.NAME] that has the same key as {name:?}");
             return Err(Problem::new(format!("{name:?} has several domains, and a seal names one"), remedy));
         }
