@@ -249,7 +249,11 @@ impl Part {
             if self.declared.encoding.is_plain() {
                 return Ok(encoded.clone());
             }
-            let mut decoded = Accumulator::with_capacity(&self.budget, self.size());
+            let room = match self.size.get() {
+                Some(&size) => size,
+                None => transfer::room_for_decoded(self.declared.encoding, encoded),
+            };
+            let mut decoded = Accumulator::with_capacity(&self.budget, room);
             transfer::decode(self.declared.encoding, encoded, &mut |bytes| decoded.push(bytes))?;
             decoded.finish()
         };

@@ -1,12 +1,16 @@
 //! Transfer encodings (RFC 2045 section 6), decoded leniently: what is no encoding is skipped, as clients do.
 
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use bytes::Bytes;
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memchr_iter, memchr2_iter, memmem};
 
 use super::fields::Declared;
 use crate::message::{StoreError, accumulator::Accumulator, budget::Budget, decode::decode_uuencoded_lines};
 
-/// Decoded bytes given on at once, roughly.
+/// Bytes decoded, or given on when decoded, at once, roughly.
 const BLOCK: usize = 16 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,25 +95,66 @@ struct Base64Faults {
 }
 
 fn base64_faults(encoded: &[u8]) -> Base64Faults {
-    let is_known = |byte: u8| {
-        // Without a table, so that many are compared at once.
-        let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        let digit = byte.wrapping_sub(b'0') < 10;
-        letter | digit | (byte == b'+') | (byte == b'/') | (byte == b'\r') | (byte == b'\n') | (byte == b'=')
-    };
-    let all_known = |block: &&[u8]| block.iter().fold(true, |known, &byte| known & is_known(byte));
     let mut faults = Base64Faults::default();
-    for block in encoded.chunks(1024).filter(|block| !all_known(block)) {
-        let strange = block.iter().filter(|byte| !is_known(**byte) && !byte.is_ascii_whitespace());
-        for byte in strange {
-            faults.junk = true;
+    let mut padding = None;
+    let mut flat = Flat::default();
+    for (at, block) in (0..).step_by(BLOCK).zip(encoded.chunks(BLOCK)) {
+        flat.push(block);
+        let has_content = !flat.bytes.is_empty();
+        let is_strict = flat.decode_whole_groups().is_some();
+        // What is left of a block is less than a group.
+        if is_strict && flat.bytes.iter().all(|&byte| BASE64[usize::from(byte)] != NO_VALUE) {
+            flat.bytes.clear();
+            faults.inner_padding |= padding.is_some() && has_content;
+            continue;
+        }
+        flat.bytes.clear();
+        for &byte in block.iter().filter(|&&byte| BASE64[usize::from(byte)] == NO_VALUE && !byte.is_ascii_whitespace())
+        {
+            faults.junk |= byte != b'=';
             faults.url |= matches!(byte, b'-' | b'_');
         }
+        padding = padding.or_else(|| memchr(b'=', block).map(|padding| at + padding));
+        let behind = padding.map_or(&[][..], |padding| &block[padding.saturating_sub(at)..]);
+        faults.inner_padding |= behind.iter().any(|&byte| BASE64[usize::from(byte)] != NO_VALUE);
     }
-    let padding = memchr(b'=', encoded).unwrap_or(encoded.len());
-    faults.inner_padding = encoded[padding..].iter().any(|&byte| BASE64[usize::from(byte)] != NO_VALUE);
     faults
 }
+
+/// Encoded bytes without the line ends between them, to be decoded many at once.
+#[derive(Default)]
+struct Flat {
+    bytes: Vec<u8>,
+    decoded: Vec<u8>,
+}
+
+impl Flat {
+    /// Adds all but line ends.
+    fn push(&mut self, encoded: &[u8]) {
+        let mut from = 0;
+        for end in memchr2_iter(b'\r', b'\n', encoded) {
+            self.bytes.extend_from_slice(&encoded[from..end]);
+            from = end + 1;
+        }
+        self.bytes.extend_from_slice(&encoded[from..]);
+    }
+
+    /// Takes the whole groups off and decodes them; none, and nothing is taken off, when something that is not of the
+    /// alphabet, padding included, is among them.
+    fn decode_whole_groups(&mut self) -> Option<&[u8]> {
+        let length = self.bytes.len() - self.bytes.len() % 4;
+        self.decoded.resize(length / 4 * 3, 0);
+        let count = STRICT.decode_slice(&self.bytes[..length], &mut self.decoded).ok()?;
+        self.bytes.drain(..length);
+        self.decoded.get(..count)
+    }
+}
+
+/// Of groups of four alone.
+const STRICT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
 
 /// Lines of the alphabet alone, as programs write them.
 fn looks_like_base64(encoded: &[u8]) -> bool {
@@ -120,6 +165,15 @@ fn looks_like_base64(encoded: &[u8]) -> bool {
         line.iter().all(|&byte| BASE64[usize::from(byte)] != NO_VALUE)
     };
     first.len() >= 16 && first.len() % 4 == 0 && is_alphabet(first) && lines.next().is_none_or(is_alphabet)
+}
+
+/// At least as many bytes as decoding gives, and not many more where it takes time to count them.
+pub(super) fn room_for_decoded(encoding: Encoding, encoded: &[u8]) -> u64 {
+    match encoding {
+        Encoding::Base64 | Encoding::UnpaddedBase64 | Encoding::UrlBase64 => encoded.len() as u64 / 4 * 3 + 3,
+        // Escapes are few in what is read as text, and what is decoded is never longer.
+        Encoding::QuotedPrintable | Encoding::Uuencode | Encoding::Identity | Encoding::Unknown => encoded.len() as u64,
+    }
 }
 
 /// A decoded copy.
@@ -206,47 +260,62 @@ pub(in crate::message) fn base64(encoded: &[u8], sink: Sink<'_>) -> Result<(), S
 }
 
 fn base64_with(encoded: &[u8], alphabet: &[u8; 256], padding: Padding, sink: Sink<'_>) -> Result<(), StoreError> {
-    let mut out = Vec::with_capacity(BLOCK + 4);
-    let (mut group, mut count) = (0u32, 0u8);
-    let mut rest = encoded;
-    loop {
-        // Whole groups, the usual case, without looking at each byte.
-        while count == 0
-            && let [a, b, c, d, tail @ ..] = rest
+    let mut flat = Flat::default();
+    let mut group = Group { alphabet, padding, values: 0, count: 0, out: Vec::new() };
+    for block in encoded.chunks(BLOCK) {
+        flat.push(block);
+        // Up to the end of a group that was begun.
+        let mut begun = 0;
+        while group.count > 0
+            && let Some(&byte) = flat.bytes.get(begun)
         {
-            let values = [a, b, c, d].map(|&byte| alphabet[byte as usize]);
-            if values.iter().fold(0, |all, value| all | value) >= 64 {
-                break;
-            }
-            let word = values.iter().fold(0u32, |word, &value| word << 6 | u32::from(value));
-            out.extend_from_slice(&word.to_be_bytes()[1..]);
-            rest = tail;
-            if out.len() >= BLOCK {
-                sink(&out)?;
-                out.clear();
-            }
+            group.take(byte);
+            begun += 1;
         }
-        let Some((&byte, tail)) = rest.split_first() else { break };
-        rest = tail;
-        let value = alphabet[byte as usize];
+        flat.bytes.drain(..begun);
+        // The usual case, without looking at each byte.
+        if let Some(decoded) = flat.decode_whole_groups() {
+            group.out.extend_from_slice(decoded);
+        }
+        for byte in flat.bytes.drain(..) {
+            group.take(byte);
+        }
+        sink(&group.out)?;
+        group.out.clear();
+    }
+    group.end();
+    sink(&group.out)
+}
+
+/// A group of four characters that is decoded one by one.
+struct Group<'a> {
+    alphabet: &'a [u8; 256],
+    padding: Padding,
+    values: u32,
+    count: u8,
+    out: Vec<u8>,
+}
+
+impl Group<'_> {
+    fn take(&mut self, byte: u8) {
+        let value = self.alphabet[usize::from(byte)];
         if value != NO_VALUE {
-            group = group << 6 | u32::from(value);
-            count += 1;
-            if count == 4 {
-                out.extend_from_slice(&group.to_be_bytes()[1..]);
-                (group, count) = (0, 0);
+            self.values = self.values << 6 | u32::from(value);
+            self.count += 1;
+            if self.count == 4 {
+                self.out.extend_from_slice(&self.values.to_be_bytes()[1..]);
+                (self.values, self.count) = (0, 0);
             }
-        } else if byte == b'=' && padding == Padding::EndsGroup {
-            end_group(group, count, &mut out);
-            (group, count) = (0, 0);
-        }
-        if out.len() >= BLOCK {
-            sink(&out)?;
-            out.clear();
+        } else if byte == b'=' && self.padding == Padding::EndsGroup {
+            self.end();
         }
     }
-    end_group(group, count, &mut out);
-    sink(&out)
+
+    /// What is not full ends here.
+    fn end(&mut self) {
+        end_group(self.values, self.count, &mut self.out);
+        (self.values, self.count) = (0, 0);
+    }
 }
 
 /// The bytes of a group that is not full: 2 values hold one, 3 hold two.
@@ -351,6 +420,32 @@ mod tests {
         ] {
             assert_eq!(decoded(Encoding::Base64, encoded), expected, "{encoded}");
         }
+    }
+
+    /// However line ends, junk and padding lie to the blocks in which it is decoded.
+    #[test]
+    fn long_base64_is_decoded_as_if_byte_by_byte() {
+        let text: String = (0..20_000).map(|number| format!("{number} ")).collect();
+        let lines = |text: &str, width: usize| {
+            let encoded = base64::prelude::BASE64_STANDARD.encode(text);
+            encoded.as_bytes().chunks(width).flat_map(|line| [line, b"\r\n"].concat()).collect::<Vec<u8>>()
+        };
+        for width in [1, 3, 7, 75, 76, 1000, 1 << 20] {
+            let mut encoded = String::from_utf8(lines(&text, width)).unwrap();
+            let faults = base64_faults(encoded.as_bytes());
+            assert!(!faults.junk && !faults.url && !faults.inner_padding, "{width}");
+            assert!(decoded(Encoding::Base64, &encoded) == text, "{width}");
+            for at in [encoded.len() - 5, 3 * BLOCK + 1, BLOCK, BLOCK - 1, 77, 1] {
+                encoded.insert(at, '!');
+            }
+            assert!(base64_faults(encoded.as_bytes()).junk, "{width}");
+            assert!(decoded(Encoding::Base64, &encoded) == text, "{width}");
+        }
+        let two = [lines(&text[..BLOCK * 3 - 1], 76), b"\r\n".repeat(BLOCK)].concat();
+        assert!(!base64_faults(&two).inner_padding, "line ends are nothing");
+        let two = String::from_utf8([two, lines(&text, 76)].concat()).unwrap();
+        assert!(base64_faults(two.as_bytes()).inner_padding);
+        assert!(decoded(Encoding::Base64, &two) == [&text[..BLOCK * 3 - 1], &text].concat());
     }
 
     #[test]
