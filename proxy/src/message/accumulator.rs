@@ -35,7 +35,7 @@ impl Accumulator {
         if let Place::Memory { bytes, permit } = &mut new.place
             && let Ok(capacity) = usize::try_from(expected)
             && expected > 0
-            && let Some(taken) = budget.memory(expected)
+            && let Some(taken) = budget.memory_for_content(expected)
         {
             bytes.reserve_exact(capacity);
             *permit = Some(taken);
@@ -98,9 +98,9 @@ fn make_room(budget: &Budget, bytes: &mut Vec<u8>, permit: &mut Option<Permit>, 
     let missing = needed as u64 - paid;
     let generous = missing.max(paid);
     let mut take = |amount: u64| match permit {
-        Some(permit) => permit.grow(amount),
+        Some(permit) => permit.grow_for_content(amount),
         None => {
-            *permit = budget.memory(amount);
+            *permit = budget.memory_for_content(amount);
             permit.is_some()
         }
     };

@@ -36,6 +36,8 @@ const SMALL_MESSAGE: u64 = 128 * 1024;
 const SANDBOXES_AT_LEAST: u64 = 16 << 20;
 /// What passing on a spilled message holds at most of it: what is fetched ahead of the socket, and a piece.
 const READ_BACK: u64 = 256 * 1024;
+/// Bytes made of a message that may be in memory whatever message bytes take.
+const SMALL_CONTENT: u64 = 64 * 1024;
 /// Turns are counted in units of so many bytes.
 const TURN_UNIT: u64 = 1024;
 
@@ -307,6 +309,14 @@ impl Budget {
         self.shared.memory.take(amount).then(|| Permit { shared: Arc::clone(&self.shared), kind: Kind::Memory, amount })
     }
 
+    /// A charge for bytes that are made of a message, in a buffer that may grow: a small one may have of the room that
+    /// is kept for sandboxes, a larger one goes to a file when message bytes have taken their part. Otherwise a message's
+    /// texts would take the place of the sandbox that is to read them.
+    pub(super) fn memory_for_content(&self, amount: u64) -> Option<Permit> {
+        let mut permit = Permit { shared: Arc::clone(&self.shared), kind: Kind::Memory, amount: 0 };
+        permit.grow_for_content(amount).then_some(permit)
+    }
+
     pub(super) fn disk(&self, amount: u64) -> Option<Permit> {
         self.shared.disk.take(amount).then(|| Permit { shared: Arc::clone(&self.shared), kind: Kind::Disk, amount })
     }
@@ -411,6 +421,17 @@ impl Permit {
     /// Adds to the charge; `false`, and nothing changed, when the share does not allow it.
     pub(super) fn grow(&mut self, more: u64) -> bool {
         let taken = self.share().take(more);
+        if taken {
+            self.amount += more;
+        }
+        taken
+    }
+
+    /// As `grow`, for a charge of [`Budget::memory_for_content`].
+    pub(super) fn grow_for_content(&mut self, more: u64) -> bool {
+        let share = self.share();
+        let limit = if self.amount.saturating_add(more) <= SMALL_CONTENT { share.limit } else { share.ceiling };
+        let taken = share.take_below(more, limit);
         if taken {
             self.amount += more;
         }
@@ -537,6 +558,20 @@ mod tests {
         assert_eq!((budget.in_memory(), budget.usage().memory_peak), (0, 1200));
         // Without a disk nothing is mapped, and messages may have it all.
         Budget::for_server(1600, 0, &std::env::temp_dir()).hold(Bytes::from(vec![0; 1600])).unwrap();
+    }
+
+    #[test]
+    fn texts_do_not_take_the_place_of_the_sandboxes_that_read_them() {
+        let budget = Budget::for_server(64 << 20, 1 << 30, &std::env::temp_dir());
+        let ceiling = usize::try_from(budget.shared.memory.ceiling).unwrap();
+        let message = budget.hold(Bytes::from(vec![0; ceiling])).unwrap();
+        let mut text = budget.memory_for_content(SMALL_CONTENT).unwrap();
+        assert!(!text.grow_for_content(1) && budget.memory_for_content(SMALL_CONTENT + 1).is_none());
+        assert!(budget.memory(SANDBOXES_AT_LEAST - SMALL_CONTENT).is_some(), "what is left is for sandboxes");
+        drop(message);
+        assert!(text.grow_for_content(1 << 20));
+        drop(text);
+        assert_eq!(budget.in_memory(), 0);
     }
 
     #[tokio::test(start_paused = true)]
