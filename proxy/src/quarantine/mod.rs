@@ -89,6 +89,17 @@ pub enum QuarantineError {
     },
 }
 
+impl QuarantineError {
+    /// Whether the disk has no room, so that it may do when something was removed.
+    pub fn is_full(&self) -> bool {
+        let kind = match self {
+            Self::Io { error, .. } => error.kind(),
+            _ => return false,
+        };
+        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+    }
+}
+
 impl Quarantine {
     /// The quarantine in a state directory. Nothing is made until something is stored.
     pub fn new(state_dir: &Path) -> Self {

@@ -16,8 +16,8 @@ use crate::admin::metrics::MessageOutcome;
 use crate::chain::{Conclusion, Disposition, Envelope, Refusal};
 use crate::config::Listener;
 use crate::generation::Generation;
-use crate::message::Message;
-use crate::quarantine::NewRecord;
+use crate::message::{Message, StoreError};
+use crate::quarantine::{NewRecord, QuarantineError};
 use crate::services::antivirus;
 use crate::signing::Occasion;
 use crate::upstream::{Delivery, Recipient, RouteHandle, UpstreamError};
@@ -336,10 +336,18 @@ impl Session {
             },
             Err(error) => {
                 tracing::error!(%error, "a message could not be put into the quarantine");
-                let reply = Reply::new(451, "4.3.0", "The message cannot be handled now, try again later");
-                Outcome::failed(reply, &error.to_string())
+                Outcome::failed(not_kept(&error), &error.to_string())
             }
         }
+    }
+}
+
+/// What the client is told when its message could not be kept: without room, as for one that cannot be received.
+fn not_kept(error: &QuarantineError) -> Reply {
+    if error.is_full() {
+        StoreError::Full.reply()
+    } else {
+        Reply::new(451, "4.3.0", "The message cannot be handled now, try again later")
     }
 }
 

@@ -1,5 +1,8 @@
 //! Messages that are kept: what the operator sees of them, and what becomes of them.
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use serde_json::Value;
 
 use crate::client::expect;
@@ -138,4 +141,43 @@ async fn what_cannot_be_kept_is_not_taken() {
     std::fs::write(&directory, "in the way").unwrap();
     expect(&client.deliver_to_bob("x").await, "451 4.3.0");
     assert_eq!(main.count(), 0);
+}
+
+/// A file system of so few bytes, until it is dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// None where that is not allowed.
+    fn mount(path: PathBuf) -> Option<Self> {
+        std::fs::create_dir_all(&path).unwrap();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k,mode=700", "none"]).arg(&path).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Self(path))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+/// RFC 3463: 4.3.1 is "mail system full".
+#[tokio::test]
+async fn without_room_on_the_disk_the_client_is_told_so() {
+    let main = sink().await;
+    let setup = Setup::new(CONFIG).address("main", main.address()).filter("keeper", &keeper());
+    let disk = SmallDisk::mount(setup.directory().join("state/quarantine"));
+    let stage = setup.start().await;
+    let Some(_disk) = disk else {
+        return eprintln!("skipped: no file system can be mounted here");
+    };
+    let mut client = stage.client("inbound").await;
+    let large = [CONTENT, &b"a line of a message that is too large\r\n".repeat(5000)].concat();
+    let recipients = ["bob@example.com"];
+    expect(&client.deliver("alice@sender.test", &recipients, &large).await, "452 4.3.1");
+    assert!(list(&stage).await.is_empty(), "nothing is left of it");
+    expect(&client.deliver("alice@sender.test", &recipients, CONTENT).await, "250 2.0.0 OK ");
+    assert_eq!(list(&stage).await.len(), 1);
+    assert!(main.messages().is_empty());
 }
