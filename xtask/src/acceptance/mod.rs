@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// What is random in `kill` begins with this; another one each time when it is not given
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// Of `memory`, only the runs whose description has this text
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Use the binary and the plugins as they are built already
     #[arg(long)]
     no_build: bool,
@@ -86,6 +89,7 @@ struct Setting {
     scale: f64,
     rounds: u32,
     seed: u64,
+    only: Option<String>,
 }
 
 /// Runs the criteria; an error when one is not met.
@@ -98,7 +102,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let plugins = crate::workspace_root().join("target/plugins");
     let seed = options.seed.unwrap_or_else(|| fastrand::u64(..));
-    let setting = Setting { binary, plugins, scale: options.scale, rounds: options.rounds, seed };
+    let setting =
+        Setting { binary, plugins, scale: options.scale, rounds: options.rounds, seed, only: options.only.clone() };
     let criteria = match options.criteria.as_slice() {
         [] => Criterion::value_variants(),
         some => some,
@@ -197,7 +202,7 @@ mod tests {
         let Some(binary) = Mailweir::binary().filter(|_| plugins.join("dlp.wasm").is_file()) else {
             return eprintln!("skipped: mailweir or its filters are not built");
         };
-        let setting = Setting { binary, plugins, scale: 0.02, rounds: 1, seed: 1 };
+        let setting = Setting { binary, plugins, scale: 0.02, rounds: 1, seed: 1, only: None };
         for Outcome { command, state, result, .. } in kill::run(&setting).await.unwrap() {
             assert_eq!(state, State::Passed, "{command}: {result:?}");
         }

@@ -57,6 +57,9 @@ const CASES: [Case; 6] = [
 pub(super) async fn run(setting: &Setting) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     for case in CASES {
+        if setting.only.as_ref().is_some_and(|text| !case.command(setting).contains(text)) {
+            continue;
+        }
         println!("{} …", case.command(setting));
         outcomes.push(case.run(setting).await?);
     }
