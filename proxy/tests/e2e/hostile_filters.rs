@@ -35,6 +35,9 @@ const HOSTILE: &[(&str, &str)] = &[
     ("edit-flood", ""),
     ("string-out-of-memory", "trap"),
     ("hoards-handles", "trap"),
+    ("calls-the-host-while-called", "trap"),
+    ("calls-the-host-while-answered", "trap"),
+    ("calls-the-host-after-its-end", "trap"),
 ];
 
 /// Guests that do no harm, whatever they do.

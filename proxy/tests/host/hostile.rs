@@ -45,6 +45,16 @@ async fn a_string_that_is_not_in_memory_is_a_trap() {
     assert!(detail.contains("out of bounds"), "{detail}");
 }
 
+/// While the host hands it something, or takes something back, a filter cannot call the host: nothing is entered twice.
+#[tokio::test]
+async fn the_host_is_not_entered_from_within_a_call() {
+    for name in ["calls-the-host-while-called", "calls-the-host-after-its-end"] {
+        let (cause, detail) = failure(name).await;
+        assert_eq!(cause, Cause::Trap);
+        assert!(detail.contains("cannot leave component instance"), "{name}: {detail}");
+    }
+}
+
 #[tokio::test]
 async fn handles_are_bounded() {
     let (cause, detail) = failure("hoards-handles").await;
