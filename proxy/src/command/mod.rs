@@ -8,6 +8,7 @@ pub mod sink;
 pub mod quarantine;
 pub mod reload;
 mod pid_file;
+mod idle_memory;
 #[cfg(target_os = "linux")]
 mod huge_pages;
 
@@ -95,6 +96,7 @@ fn runtime(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
     };
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(workers).max_blocking_threads(BLOCKING_THREADS + 2 * workers).thread_keep_alive(KEEP_ALIVE);
+    builder.on_thread_park(idle_memory::give_back);
     Ok(builder.enable_all().build()?)
 }
 
