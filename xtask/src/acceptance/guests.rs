@@ -22,7 +22,7 @@ use super::claim::Claims;
 use super::client::{Client, Failure};
 use super::good::{Good, Habits};
 use super::process::Process;
-use super::traffic::{KEPT_DESCRIPTORS, Peak, SLACK, settle};
+use super::traffic::{KEPT_DESCRIPTORS, Peak, SLACK, memory_within, settle};
 use super::{Outcome, Setting, scaled};
 
 /// Those that fail, each in its own way; the names of files in `proxy/tests/guests`.
@@ -139,7 +139,8 @@ pub(super) async fn run(setting: &Setting) -> Result<Vec<Outcome>> {
         broken == BREAKER,
         format!("{broken} messages failed"),
     );
-    let (own, open) = (stage.process.own()?, stage.process.descriptors()?);
+    let own = memory_within(memory + SLACK, &stage.process, &stage.proxy).await?;
+    let open = stage.process.descriptors()?;
     claims.check(
         format!("memory is back within {SLACK} MiB of what it was"),
         own <= memory + SLACK,

@@ -207,6 +207,20 @@ pub(super) async fn settle(proxy: &Mailweir) -> Result<Vec<String>> {
     }
 }
 
+/// Memory in MiB once it is within the limit, or as it still is after a while. Workers give back what they have no use
+/// for when they come to rest, and each question wakes them.
+pub(super) async fn memory_within(limit: u64, process: &Process, proxy: &Mailweir) -> Result<u64> {
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let memory = process.own()?;
+        if memory <= limit || Instant::now() > deadline {
+            return Ok(memory);
+        }
+        proxy.metrics().await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The last number of smtp-source's running count, which is written over and over on one line.
 fn last_count(text: &str) -> u64 {
     text.split(['\r', '\n']).filter_map(|count| count.trim().parse().ok()).next_back().unwrap_or(0)

@@ -22,7 +22,7 @@ use super::claim::Claims;
 use super::good::{Good, Habits, Measured};
 use super::process::Process;
 use super::stage::{self, Addresses, MEMORY_BUDGET};
-use super::traffic::{KEPT_DESCRIPTORS, Peak, SLACK, complaints, settle};
+use super::traffic::{KEPT_DESCRIPTORS, Peak, SLACK, complaints, memory_within, settle};
 use super::{Outcome, Setting, scaled};
 
 const FILTERS: [&str; 3] = ["auth", "surbl", "dlp"];
@@ -136,7 +136,7 @@ async fn storm(setting: &Setting, size: Size, room: Room) -> Result<Vec<Outcome>
     let peak = peak.most();
     let cpu = process.cpu_seconds()? - before.2;
     let left = settle(&stage.proxy).await?;
-    let after = (process.own()?, process.descriptors()?);
+    let after = (memory_within(before.0 + SLACK, process, &stage.proxy).await?, process.descriptors()?);
 
     let is_full = room.connections <= tricklers;
     claims.check(
