@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use memchr::memchr;
 
-use super::{Allowance, Found, State, Stop, inflate::inflate_into, name, u16_at};
+use super::{Allowance, Found, State, Stop, end_of_name, inflate::inflate_into, name, u16_at};
 
 const HEADER_CHECKSUM: u8 = 1 << 1;
 const EXTRA: u8 = 1 << 2;
@@ -28,11 +28,12 @@ pub(super) fn unpack(
 ) -> Result<(), Stop> {
     let Some(first) = member(bytes, 0) else { return Ok(()) };
     let within = first.name.map(name).filter(|name| !name.is_empty());
-    let name = within.or_else(|| own_name.map(without_suffix));
+    let name = within.or_else(|| own_name.map(|name| end_of_name(without_suffix(name))));
     allowance.entry(ENTRY + name.as_ref().map_or(0, String::len))?;
     let mut output = allowance.output();
     let mut state = State::Whole;
     let mut next = Some(first);
+    let mut end = bytes.len();
     while let Some(member) = next {
         let inflated = inflate_into(&bytes[member.data..], allowance, &mut |block| Ok(output.push(block)?));
         let (consumed, is_whole) = match inflated {
@@ -47,9 +48,17 @@ pub(super) fn unpack(
             state = State::Damaged;
             break;
         }
-        next = self::member(bytes, member.data + consumed + TRAILER);
+        end = member.data + consumed + TRAILER;
+        next = self::member(bytes, end);
     }
     found.push(Found { name, media_type: None, bytes: output.finish()?, state });
+    // Some programs pass over what is no member, and some stop with an error; what it is remains to be seen.
+    if let Some(tail) = bytes.get(end..).and_then(|tail| tail.iter().position(|&byte| byte != 0)) {
+        let tail = bytes.slice(end + tail..);
+        allowance.entry(ENTRY)?;
+        allowance.content(tail.len() as u64)?;
+        found.push(Found { name: None, media_type: None, bytes: tail, state: State::Damaged });
+    }
     Ok(())
 }
 

@@ -26,6 +26,8 @@ const RATIO_FROM: u64 = 16 << 20;
 
 /// Entries whose memory is not counted.
 const FREE_ENTRIES: usize = 100;
+/// Bytes of a name, and of a type that a sender gives, that are kept.
+const NAME: usize = 1024;
 
 /// What an archive or a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +116,11 @@ impl Allowance {
         Ok(())
     }
 
+    /// Whether so many entries more may come.
+    fn room(&self, entries: usize) -> Result<(), Stop> {
+        if entries > self.entries { Err(Stop::Entries(self.limits.entries)) } else { Ok(()) }
+    }
+
     /// So many bytes more of content.
     pub(super) fn content(&mut self, bytes: u64) -> Result<(), Stop> {
         self.bytes = self.bytes.checked_sub(bytes).ok_or(Stop::Size(self.size))?;
@@ -182,13 +189,23 @@ pub(super) fn unpack(
 
 pub(super) use uuencode::{decode_lines as decode_uuencoded_lines, unpack as unpack_uuencoded};
 
-/// A name as text: UTF-8, or else one character a byte; without control characters.
+/// A name as text: UTF-8, or else one character a byte; without control characters, and of a long one the end.
 fn name(bytes: &[u8]) -> String {
-    let text = match std::str::from_utf8(bytes) {
+    let long = &bytes[bytes.len().saturating_sub(NAME)..];
+    let cut =
+        if long.len() < bytes.len() { long.iter().take(3).take_while(|&&byte| byte & 0xc0 == 0x80).count() } else { 0 };
+    let text = match std::str::from_utf8(&long[cut..]) {
         Ok(text) => text.to_owned(),
-        Err(_) => bytes.iter().copied().map(char::from).collect(),
+        Err(_) => long.iter().copied().map(char::from).collect(),
     };
-    text.replace(|character: char| character.is_control(), "\u{fffd}")
+    end_of_name(text.replace(|character: char| character.is_control(), "\u{fffd}"))
+}
+
+/// A name of at most [`NAME`] bytes. The end counts: it tells what kind of file it is.
+fn end_of_name(mut name: String) -> String {
+    name.drain(..name.ceil_char_boundary(name.len().saturating_sub(NAME)));
+    name.shrink_to_fit();
+    name
 }
 
 /// `N` bytes at a place, if they are there.

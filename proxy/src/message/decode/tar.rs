@@ -1,5 +1,7 @@
 //! tar, as POSIX and GNU write it: files are slices of the archive.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use memchr::memchr;
 
@@ -31,14 +33,17 @@ pub(super) fn is_header(bytes: &[u8]) -> bool {
     block[0] != 0 && sums.into_iter().any(|sum| u64::try_from(sum) == Ok(expected))
 }
 
-/// The files in it. Blocks that are no headers are passed over, as tar does when it recovers.
+/// The files in it. Blocks that are no headers are passed over, as tar does when it recovers; the first of
+/// them that hold something are given as a damaged file.
 pub(super) fn unpack(bytes: &Bytes, allowance: &mut Allowance, found: &mut Vec<Found>) -> Result<(), Stop> {
     let mut at = 0;
     let mut extension = Extension::default();
+    let mut stray: Option<Range<usize>> = None;
     while at + BLOCK <= bytes.len() {
         let header = &bytes[at..at + BLOCK];
         at += BLOCK;
         if !is_header(header) {
+            stray = longer(stray, at - BLOCK..at, header);
             continue;
         }
         let declared = extension.size.or_else(|| number(&header[124..136])).unwrap_or(0);
@@ -60,17 +65,34 @@ pub(super) fn unpack(bytes: &Bytes, allowance: &mut Allowance, found: &mut Vec<F
             _ => {
                 let Extension { name: long, .. } = std::mem::take(&mut extension);
                 let path = long.unwrap_or_else(|| ustar_name(header));
-                allowance.entry(ENTRY + path.len())?;
+                let path_name = name(&path);
+                allowance.entry(ENTRY + path_name.len())?;
                 allowance.content(length as u64)?;
                 let state = if declared > left as u64 { State::Damaged } else { State::Whole };
                 if length > 0 || !path.ends_with(b"/") {
-                    found.push(Found { name: Some(name(&path)), media_type: None, bytes: content, state });
+                    found.push(Found { name: Some(path_name), media_type: None, bytes: content, state });
                 }
             }
         }
         at += length.next_multiple_of(BLOCK).min(left);
     }
+    stray = longer(stray, at..bytes.len(), &bytes[at..]);
+    if let Some(stray) = stray {
+        allowance.entry(ENTRY)?;
+        allowance.content(stray.len() as u64)?;
+        found.push(Found { name: None, media_type: None, bytes: bytes.slice(stray), state: State::Damaged });
+    }
     Ok(())
+}
+
+/// The first stretch that is not of the archive, with what was passed over now: it begins with something other than
+/// zeros.
+fn longer(stray: Option<Range<usize>>, passed: Range<usize>, content: &[u8]) -> Option<Range<usize>> {
+    match stray {
+        Some(stray) if stray.end == passed.start => Some(stray.start..passed.end),
+        None if content.iter().any(|&byte| byte != 0) => Some(passed),
+        stray => stray,
+    }
 }
 
 fn until_nul(bytes: &[u8]) -> &[u8] {

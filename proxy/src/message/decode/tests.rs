@@ -108,7 +108,10 @@ fn what_cannot_be_unpacked_is_said_to_be_so() {
 #[test]
 fn gzip_members_are_one_file() {
     let bytes = [gzip(Some("a.txt"), b"one "), vec![0; 7], gzip(None, b"two"), b"junk".to_vec()].concat();
-    assert_eq!(unpacked(bytes), [whole("a.txt", "one two")]);
+    let tail = (String::new(), "junk".to_owned(), State::Damaged);
+    assert_eq!(unpacked(bytes), [whole("a.txt", "one two"), tail]);
+    let padded = [gzip(None, b"one"), vec![0; 700]].concat();
+    assert_eq!(unpacked(padded), [whole("own", "one")]);
     assert_eq!(unpacked(gzip(None, b"x")), [whole("own", "x")]);
 }
 
@@ -123,6 +126,81 @@ fn tar_with_long_names() {
     let mut cut = tar(&[("a", &[b'x'; 2000])]);
     cut.truncate(1000);
     assert_eq!(unpacked(cut), [("a".to_owned(), "x".repeat(488), State::Damaged)]);
+}
+
+#[test]
+fn what_follows_a_tar_is_seen() {
+    let followed = [tar(&[("a", b"one")]), b"something else".to_vec()].concat();
+    let tail = (String::new(), "something else".to_owned(), State::Damaged);
+    assert_eq!(unpacked(followed), [whole("a", "one"), tail]);
+    assert_eq!(unpacked([tar(&[("a", b"one")]), vec![0; 9000]].concat()), [whole("a", "one")]);
+}
+
+/// Of long names the end is kept, which tells the kind of file.
+#[test]
+fn names_are_kept_within_bounds() {
+    let long = "é".repeat(20_000) + "a.exe";
+    let name = |found: Vec<(String, String, State)>| found.into_iter().next().unwrap().0;
+    for archive in [zip(&[Entry::stored(&long, b"x")]), gzip(Some(&long), b"x"), tar(&[(&long, b"x")])] {
+        let name = name(unpacked(archive));
+        assert!(name.len() <= 1024 && name.ends_with("éa.exe") && name.starts_with('é'), "{name}");
+    }
+}
+
+#[test]
+fn what_tnef_says_of_attachments_is_kept_within_bounds() {
+    use archives::{list, property};
+    let long = "application/".to_owned() + &"a".repeat(1 << 20);
+    for (id, is_name) in [(0x370e, false), (0x3707, true)] {
+        // Beyond the free ones, names and types are charged.
+        let mut properties = vec![property(0x001e, id, long.as_bytes())];
+        properties.extend((0..150).map(|_| property(0x0102, 0x3701, b"x")));
+        let bytes = Bytes::from(tnef(&[attribute(2, 0x9005, &list(&properties))]));
+        let budget = Budget::unlimited();
+        let limits = DecodingLimits { entries: 200, ..LIMITS };
+        let mut allowance = Allowance::new(&budget, limits, bytes.len() as u64);
+        let mut found = Vec::new();
+        unpack(Kind::Tnef, &bytes, None, &mut allowance, &mut found).unwrap();
+        let lengths =
+            |found: &Found| (found.name.as_ref().map(String::len), found.media_type.as_ref().map(String::len));
+        let expected = if is_name { (Some(1024), None) } else { (None, Some(1024)) };
+        assert!(found.len() == 150 && found.iter().all(|found| lengths(found) == expected), "{id:x}");
+        assert_eq!(budget.in_memory(), 50 * (512 + 1024));
+    }
+}
+
+/// Values without content cost nothing but the reading of them, which is counted.
+#[test]
+fn values_of_tnef_are_counted() {
+    use archives::list;
+    let many = |id: u16, value: &[u8], count: usize| {
+        let head = [0x1102u16.to_le_bytes(), id.to_le_bytes()].concat();
+        let property = [head, u32::MAX.to_le_bytes().to_vec(), value.repeat(count)].concat();
+        tnef(&[attribute(2, 0x9005, &list(&[property]))])
+    };
+    let (found, outcome) = unpacked_within(LIMITS, many(0x3701, &[0; 4], 1000));
+    assert!(outcome.is_ok() && found.is_empty());
+    // Data is not kept beyond the entries that are allowed.
+    let (found, outcome) = unpacked_within(LIMITS, many(0x3701, b"\x01\0\0\0x\0\0\0", 1000));
+    assert!(matches!(outcome, Err(Stop::Entries(100))) && found.is_empty());
+    let bytes = Bytes::from(many(0x3701, &[0; 4], 1000));
+    let mut allowance = Allowance { work: 3999, ..Allowance::new(&Budget::unlimited(), LIMITS, 0) };
+    assert!(matches!(unpack(Kind::Tnef, &bytes, None, &mut allowance, &mut Vec::new()), Err(Stop::Size(_))));
+}
+
+#[test]
+fn text_of_tnef_is_paid_for() {
+    use archives::{list, property};
+    let wide: Vec<u8> = "é".repeat(100_000).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (kind, value) in [(0x001f, wide), (0x001e, vec![0xe9; 100_000])] {
+        let bytes = Bytes::from(tnef(&[attribute(1, 0x9003, &list(&[property(kind, 0x1000, &value)]))]));
+        let budget = Budget::unlimited();
+        let mut allowance = Allowance::new(&budget, LIMITS, bytes.len() as u64);
+        let mut found = Vec::new();
+        unpack(Kind::Tnef, &bytes, None, &mut allowance, &mut found).unwrap();
+        assert_eq!(found[0].bytes, "é".repeat(100_000));
+        assert!(budget.in_memory() >= 200_000);
+    }
 }
 
 #[test]

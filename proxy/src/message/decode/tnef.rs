@@ -2,11 +2,15 @@
 
 use bytes::Bytes;
 
-use super::{Allowance, Found, State, Stop, rtf, u16_at, u32_at};
+use super::{Allowance, Found, NAME, State, Stop, end_of_name, rtf, u16_at, u32_at};
 
 const SIGNATURE: [u8; 4] = [0x78, 0x9f, 0x3e, 0x22];
 /// Memory that an entry costs besides its name.
 const ENTRY: usize = 512;
+/// Bytes of text that are converted at once.
+const BLOCK: usize = 16 * 1024;
+/// Bytes of a name that are converted: the end of it is kept.
+const NAME_READ: usize = 64 * 1024;
 
 // Attributes (section 2.1.2).
 const SUBJECT: u16 = 0x8004;
@@ -62,14 +66,20 @@ pub(super) fn unpack(bytes: &Bytes, allowance: &mut Allowance, found: &mut Vec<F
         match id {
             SUBJECT | BODY => text(&data, "text/plain", allowance, found)?,
             MESSAGE_PROPERTIES => {
-                for property in properties(&data) {
+                let mut properties = Properties::new(&data);
+                while let Some(property) = properties.next(allowance)? {
                     body(&property, allowance, found)?;
                 }
             }
             ATTACH_REND_DATA => std::mem::take(&mut attachment).finish(allowance, found)?,
-            ATTACH_TITLE => attachment.title = Some(string8(&data)),
-            ATTACH_DATA => attachment.data.push(data.clone()),
-            ATTACHMENT_PROPERTIES => properties(&data).for_each(|property| attachment.take(property)),
+            ATTACH_TITLE => attachment.title = Some(end_of_name(string8(head(&data)))),
+            ATTACH_DATA => attachment.push(data, allowance)?,
+            ATTACHMENT_PROPERTIES => {
+                let mut properties = Properties::new(&data);
+                while let Some(property) = properties.next(allowance)? {
+                    attachment.take(property, allowance)?;
+                }
+            }
             _ => {}
         }
         if end > bytes.len() {
@@ -90,32 +100,44 @@ pub(super) fn unpack(bytes: &Bytes, allowance: &mut Allowance, found: &mut Vec<F
 const UNKNOWN: &str = "application/octet-stream";
 
 impl Attachment {
-    fn take(&mut self, property: Property) {
+    /// Keeps data until the name is known.
+    fn push(&mut self, data: Bytes, allowance: &Allowance) -> Result<(), Stop> {
+        if !data.is_empty() {
+            allowance.room(self.data.len() + 1)?;
+            self.data.push(data);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, property: Property, allowance: &Allowance) -> Result<(), Stop> {
         match property.id {
-            P_ATTACH_LONG_FILENAME => self.long_name = Some(property.text()),
+            P_ATTACH_LONG_FILENAME => self.long_name = Some(property.name()),
             P_ATTACH_FILENAME => {
-                let name = property.text();
+                let name = property.name();
                 self.title.get_or_insert(name);
             }
-            P_ATTACH_MIME_TAG => self.media_type = Some(property.text().to_ascii_lowercase()),
+            P_ATTACH_MIME_TAG => self.media_type = Some(property.media_type()),
             P_ATTACH_DATA => {
                 // A message within begins after the id of its interface.
                 let data = property.value;
                 let inner = data.slice(data.len().min(16)..);
-                self.data.push(if property.kind == T_OBJECT && is_tnef(&inner) { inner } else { data });
+                return self.push(if property.kind == T_OBJECT && is_tnef(&inner) { inner } else { data }, allowance);
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn finish(self, allowance: &mut Allowance, found: &mut Vec<Found>) -> Result<(), Stop> {
         let name = self.long_name.or(self.title).filter(|name| !name.is_empty());
-        for bytes in self.data.into_iter().filter(|data| !data.is_empty()) {
-            allowance.entry(ENTRY + name.as_ref().map_or(0, String::len))?;
+        // The name counts for more than what a sender says of the type.
+        let media_type = self.media_type.filter(|_| name.is_none());
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let cost = ENTRY + length(&name) + length(&media_type);
+        for bytes in self.data {
+            allowance.entry(cost)?;
             allowance.content(bytes.len() as u64)?;
-            // The name counts for more than what a sender says of the type.
-            let media_type = self.media_type.clone().filter(|_| name.is_none());
-            found.push(Found { name: name.clone(), media_type, bytes, state: State::Whole });
+            found.push(Found { name: name.clone(), media_type: media_type.clone(), bytes, state: State::Whole });
         }
         Ok(())
     }
@@ -123,9 +145,9 @@ impl Attachment {
 
 fn body(property: &Property, allowance: &mut Allowance, found: &mut Vec<Found>) -> Result<(), Stop> {
     match property.id {
-        P_SUBJECT | P_BODY => text(&Bytes::from(property.text()), "text/plain", allowance, found),
+        P_SUBJECT | P_BODY => converted(property, "text/plain", allowance, found),
         P_BODY_HTML if property.kind == T_BINARY => text(&property.value, "text/html", allowance, found),
-        P_BODY_HTML => text(&Bytes::from(property.text()), "text/html", allowance, found),
+        P_BODY_HTML => converted(property, "text/html", allowance, found),
         P_RTF_COMPRESSED => {
             allowance.entry(ENTRY)?;
             let (bytes, state) = rtf::decompress(&property.value, allowance)?;
@@ -148,6 +170,51 @@ fn text(bytes: &Bytes, media_type: &str, allowance: &mut Allowance, found: &mut 
     Ok(())
 }
 
+/// Text in a property, as UTF-8.
+fn converted(
+    property: &Property,
+    media_type: &str,
+    allowance: &mut Allowance,
+    found: &mut Vec<Found>,
+) -> Result<(), Stop> {
+    let value = property.until_nul();
+    if property.kind != T_UNICODE && std::str::from_utf8(&value).is_ok() {
+        return text(&value, media_type, allowance, found);
+    }
+    if value.is_empty() {
+        return Ok(());
+    }
+    allowance.entry(ENTRY)?;
+    let mut output = allowance.output();
+    let mut block = String::with_capacity(BLOCK + 4);
+    for character in characters(property.kind, &value) {
+        block.push(character);
+        if block.len() >= BLOCK {
+            allowance.content(block.len() as u64)?;
+            output.push(block.as_bytes())?;
+            block.clear();
+        }
+    }
+    allowance.content(block.len() as u64)?;
+    output.push(block.as_bytes())?;
+    let media_type = Some(media_type.to_owned());
+    found.push(Found { name: None, media_type, bytes: output.finish()?, state: State::Whole });
+    Ok(())
+}
+
+/// UTF-16, or one character a byte.
+fn characters(kind: u16, value: &[u8]) -> impl Iterator<Item = char> {
+    let (wide, narrow): (&[u8], &[u8]) = if kind == T_UNICODE { (value, &[]) } else { (&[], value) };
+    let units = wide.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let wide = char::decode_utf16(units).map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER));
+    wide.chain(narrow.iter().copied().map(char::from))
+}
+
+/// What is looked at of a name.
+fn head(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(NAME_READ)]
+}
+
 struct Property {
     id: u16,
     kind: u16,
@@ -155,14 +222,32 @@ struct Property {
 }
 
 impl Property {
-    fn text(&self) -> String {
-        if self.kind != T_UNICODE {
-            return string8(&self.value);
-        }
-        let units = self.value.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-        char::decode_utf16(units.take_while(|&unit| unit != 0))
-            .map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect()
+    /// The value of a string, without what comes after its end.
+    fn until_nul(&self) -> Bytes {
+        let end = if self.kind == T_UNICODE {
+            self.value.chunks_exact(2).take_while(|pair| *pair != [0, 0]).count() * 2
+        } else {
+            memchr::memchr(0, &self.value).unwrap_or(self.value.len())
+        };
+        self.value.slice(..end)
+    }
+
+    /// A short text; `most` bytes of the value are looked at.
+    fn text(&self, most: usize) -> String {
+        let value = Self { value: self.value.slice(..self.value.len().min(most)), ..*self }.until_nul();
+        if self.kind == T_UNICODE { characters(self.kind, &value).collect() } else { string8(&value) }
+    }
+
+    fn name(&self) -> String {
+        end_of_name(self.text(NAME_READ))
+    }
+
+    fn media_type(&self) -> String {
+        let mut text = self.text(2 * NAME);
+        text.truncate(text.floor_char_boundary(NAME));
+        text.make_ascii_lowercase();
+        text.shrink_to_fit();
+        text
     }
 }
 
@@ -174,60 +259,81 @@ fn string8(bytes: &[u8]) -> String {
     }
 }
 
-/// The properties of a list, as far as it can be read (section 2.1.3.4). Those of fixed length are passed over.
-fn properties(bytes: &Bytes) -> impl Iterator<Item = Property> {
-    let count = u32_at(bytes, 0).unwrap_or(0);
-    let mut at = 4;
-    let bytes = bytes.clone();
-    let mut pending: Vec<Property> = Vec::new();
-    let mut left = count;
-    std::iter::from_fn(move || {
-        while pending.is_empty() && left > 0 && at < bytes.len() {
-            left -= 1;
-            at = property(&bytes, at, &mut pending)?;
-            pending.reverse();
-        }
-        pending.pop()
-    })
+/// The properties of a list, as far as it can be read (section 2.1.3.4), a value at a time. Those of fixed length are
+/// passed over, and so are empty values.
+struct Properties<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+    /// Properties that are still to come.
+    left: u32,
+    id: u16,
+    kind: u16,
+    /// Values that are still to come of this one.
+    values: u32,
 }
 
-/// Reads the values of the property at `at`; gives where the next one begins.
-fn property(bytes: &Bytes, at: usize, values: &mut Vec<Property>) -> Option<usize> {
-    let (declared, id) = (u16_at(bytes, at)?, u16_at(bytes, at + 2)?);
-    let kind = declared & !MULTIPLE;
-    let mut at = at + 4;
-    if id >= 0x8000 {
-        // A named one: an interface's id, and a number or a name.
-        let is_number = u32_at(bytes, at + 16)? == 0;
-        let length = u32_at(bytes, at + 20)? as usize;
-        at += if is_number { 24 } else { 24usize.checked_add(length.checked_next_multiple_of(4)?)? };
+impl<'a> Properties<'a> {
+    fn new(bytes: &'a Bytes) -> Self {
+        Self { bytes, at: 4, left: u32_at(bytes, 0).unwrap_or(0), id: 0, kind: 0, values: 0 }
     }
-    let has_length = matches!(kind, T_OBJECT | T_STRING8 | T_UNICODE | T_BINARY);
-    let fixed = match kind {
-        0x0002 | 0x0003 | 0x0004 | 0x000a | 0x000b => 4,
-        0x0005..=0x0007 | 0x0014 | 0x0040 => 8,
-        0x0048 => 16,
-        _ => 0,
-    };
-    let count = if has_length || declared & MULTIPLE != 0 {
-        at += 4;
-        u32_at(bytes, at - 4)? as usize
-    } else {
-        1
-    };
-    if !has_length {
-        return at.checked_add(count.checked_mul(fixed)?);
-    }
-    for _ in 0..count {
-        let length = u32_at(bytes, at)? as usize;
-        let start = at + 4;
-        let end = start.checked_add(length)?;
-        let value = bytes.slice(start.min(bytes.len())..end.min(bytes.len()));
-        values.push(Property { id, kind, value });
-        at = start.checked_add(length.checked_next_multiple_of(4)?)?;
-        if end > bytes.len() {
-            break;
+
+    fn next(&mut self, allowance: &mut Allowance) -> Result<Option<Property>, Stop> {
+        loop {
+            allowance.work(4)?;
+            if self.values > 0 {
+                self.values -= 1;
+                let Some(value) = self.value() else { return Ok(None) };
+                if !value.is_empty() {
+                    return Ok(Some(Property { id: self.id, kind: self.kind, value }));
+                }
+            } else if self.left == 0 || self.at >= self.bytes.len() || self.open().is_none() {
+                return Ok(None);
+            }
         }
     }
-    Some(at)
+
+    /// Reads what stands before the values of the next property. `None` at the end of what can be read.
+    fn open(&mut self) -> Option<()> {
+        self.left -= 1;
+        let bytes = self.bytes;
+        let (declared, id) = (u16_at(bytes, self.at)?, u16_at(bytes, self.at + 2)?);
+        let kind = declared & !MULTIPLE;
+        let mut at = self.at + 4;
+        if id >= 0x8000 {
+            // A named one: an interface's id, and a number or a name.
+            let is_number = u32_at(bytes, at + 16)? == 0;
+            let length = u32_at(bytes, at + 20)? as usize;
+            at += if is_number { 24 } else { 24usize.checked_add(length.checked_next_multiple_of(4)?)? };
+        }
+        let has_length = matches!(kind, T_OBJECT | T_STRING8 | T_UNICODE | T_BINARY);
+        let fixed = match kind {
+            0x0002 | 0x0003 | 0x0004 | 0x000a | 0x000b => 4,
+            0x0005..=0x0007 | 0x0014 | 0x0040 => 8,
+            0x0048 => 16,
+            _ => 0,
+        };
+        let count = if has_length || declared & MULTIPLE != 0 {
+            at += 4;
+            u32_at(bytes, at - 4)?
+        } else {
+            1
+        };
+        (self.id, self.kind) = (id, kind);
+        if has_length {
+            (self.at, self.values) = (at, count);
+        } else {
+            self.at = at.checked_add((count as usize).checked_mul(fixed)?)?;
+        }
+        Some(())
+    }
+
+    /// The next value of this property, as much of it as there is.
+    fn value(&mut self) -> Option<Bytes> {
+        let bytes = self.bytes;
+        let length = u32_at(bytes, self.at)? as usize;
+        let start = self.at + 4;
+        let end = start.checked_add(length)?;
+        self.at = start.checked_add(length.checked_next_multiple_of(4)?)?;
+        Some(bytes.slice(start.min(bytes.len())..end.min(bytes.len())))
+    }
 }

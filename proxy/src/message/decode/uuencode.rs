@@ -34,9 +34,10 @@ pub(in crate::message) fn unpack(text: &Bytes, allowance: &mut Allowance, found:
             };
             decode_lines(body, &mut sink)?
         };
-        allowance.entry(ENTRY + path.len())?;
+        let name = name(path);
+        allowance.entry(ENTRY + name.len())?;
         let state = if is_whole { State::Whole } else { State::Damaged };
-        found.push(Found { name: Some(name(path)), media_type: None, bytes: output.finish()?, state });
+        found.push(Found { name: Some(name), media_type: None, bytes: output.finish()?, state });
         at = line_end + length;
     }
     Ok(())
