@@ -92,6 +92,55 @@ fn readings_of_a_zip_that_differ() {
 
 const LOCAL_HEADER: usize = 30;
 
+/// Programs that go by the directory read what the local header says is encrypted.
+#[test]
+fn encryption_that_only_one_account_has() {
+    let mut bytes = zip(&[Entry::stored("a", b"evil")]);
+    bytes[6] |= 1;
+    assert_eq!(unpacked(bytes), [("a".to_owned(), "evil".to_owned(), State::Encrypted), whole("a", "evil")]);
+}
+
+#[test]
+fn ends_in_the_comment_hide_no_directory() {
+    let inner = zip_with(&[Entry::deflated("inner", b"evil")], false);
+    let nested = Entry { offset_of_next: Some(LOCAL_HEADER + "outer".len()), ..Entry::stored("outer", &inner) };
+    let listed = Entry { is_written: false, ..Entry::deflated("inner", b"evil") };
+    let mut bytes = zip(&[Entry { is_listed: false, ..nested }, listed]);
+    let fake = [&b"PK\x05\x06"[..], &[0; 16], &[0xff; 2]].concat();
+    bytes.extend_from_slice(&fake.repeat(40));
+    assert!(unpacked(bytes).contains(&whole("inner", "evil")));
+}
+
+/// What a stored entry swallows that the directory does not list is read as well.
+#[test]
+fn entries_within_one_that_is_not_listed() {
+    let inner = zip_with(&[Entry::deflated("inner", b"evil")], false);
+    let outer = Entry { is_listed: false, ..Entry::stored("outer", &inner) };
+    let found = unpacked(zip(&[outer, Entry::stored("a", b"one")]));
+    assert!(found.contains(&whole("inner", "evil")), "{found:?}");
+    let honest = unpacked(zip(&[Entry::stored("outer", &inner), Entry::stored("a", b"one")]));
+    assert_eq!(honest.len(), 2);
+}
+
+/// Each entry of the directory costs, and the end of data is looked for once.
+#[test]
+fn reading_a_directory_is_counted() {
+    let content = vec![b'.'; 1 << 20];
+    let first = Entry { is_described: true, ..Entry::stored("a", &content) };
+    let again = Entry { is_written: false, packed: Vec::new(), size: 0, flags: 1 << 3, ..first.clone() };
+    let entries: Vec<_> = std::iter::once(first).chain(std::iter::repeat_n(again, 2000)).collect();
+    let bytes = Bytes::from(zip(&entries));
+    let unpack_with = |work: u64| {
+        let mut allowance = Allowance { work, ..Allowance::new(&Budget::unlimited(), LIMITS, bytes.len() as u64) };
+        let outcome = unpack(Kind::Zip, &bytes, None, &mut allowance, &mut Vec::new());
+        (outcome, work - allowance.work)
+    };
+    let (outcome, used) = unpack_with(1 << 32);
+    assert!(outcome.is_ok() && used < 2 << 20, "{used}");
+    assert!(used > (1 << 20) + 2000 * 46, "{used}");
+    assert!(matches!(unpack_with(used - 1).0, Err(Stop::Size(_))));
+}
+
 #[test]
 fn what_cannot_be_unpacked_is_said_to_be_so() {
     let states = |bytes| unpacked(bytes).into_iter().map(|found| found.2).collect::<Vec<_>>();

@@ -2,7 +2,10 @@
 //! get it as a stream, and by the central directory at the end. They agree on honest archives; where they do not, an
 //! entry is given as each has it.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -29,12 +32,8 @@ const CENTRAL_LENGTH: usize = 46;
 /// The same of the end, which a comment may follow.
 const END_LENGTH: usize = 22;
 const COMMENT: usize = 0xffff;
-/// Ends that are tried: a comment can hold further ones.
-const ENDS: usize = 4;
 /// Memory that an entry costs besides its name.
 const ENTRY: usize = 512;
-/// Marks folders until the end.
-const FOLDER: &str = "folder";
 
 /// One account of an entry.
 struct Header<'a> {
@@ -48,10 +47,24 @@ struct Header<'a> {
 
 /// The entries in it.
 pub(super) fn unpack(bytes: &Bytes, allowance: &mut Allowance, found: &mut Vec<Found>) -> Result<(), Stop> {
-    let mut reader = Reader { bytes, allowance, found, known: HashMap::new() };
-    let outcome = reader.stream().and_then(|()| ends(bytes).try_for_each(|end| reader.directory(end)));
-    found.retain(|entry| entry.media_type.as_deref() != Some(FOLDER));
-    outcome
+    let mut reader = Reader {
+        bytes,
+        allowance,
+        found,
+        known: HashMap::new(),
+        lengths: HashMap::new(),
+        local: Vec::new(),
+        listed: HashSet::new(),
+        read: HashSet::new(),
+    };
+    reader.stream(0..bytes.len())?;
+    // Ends with a comment that fits come first: those are what most programs go by. A comment can hold further ones.
+    let fits = |&end: &usize| {
+        u16_at(bytes, end + 20).is_some_and(|length| end + END_LENGTH + usize::from(length) == bytes.len())
+    };
+    ends(bytes).filter(fits).try_for_each(|end| reader.directory(end))?;
+    ends(bytes).filter(|end| !fits(end)).try_for_each(|end| reader.directory(end))?;
+    reader.unlisted()
 }
 
 /// Whether the end of a zip stands where it is looked for.
@@ -62,16 +75,17 @@ pub(super) fn has_end(bytes: &[u8]) -> bool {
 /// Places at which an end may stand, the last one first.
 fn ends(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let from = bytes.len().saturating_sub(END_LENGTH + COMMENT);
-    memmem::rfind_iter(&bytes[from..], END)
-        .map(move |at| from + at)
-        .filter(|at| at + END_LENGTH <= bytes.len())
-        .take(ENDS)
+    memmem::rfind_iter(&bytes[from..], END).map(move |at| from + at).filter(|at| at + END_LENGTH <= bytes.len())
 }
 
-/// What was read of the data that begins at one place.
+/// An account of data: where it begins, its method, whether it is encrypted, and for data that does not tell its end,
+/// its length.
+type Account = (usize, u16, bool, u64);
+
+/// What was read of the data of one account.
 struct Data {
-    /// Its place in what was found.
-    found: usize,
+    /// Its place in what was found; folders are not.
+    found: Option<usize>,
     /// Bytes of it in the archive.
     length: usize,
 }
@@ -80,22 +94,33 @@ struct Reader<'a> {
     bytes: &'a Bytes,
     allowance: &'a mut Allowance,
     found: &'a mut Vec<Found>,
-    /// By where the data begins, the method, and for data that does not tell its end, its length.
-    known: HashMap<(usize, u16, u64), Data>,
+    known: HashMap<Account, Data>,
+    /// Lengths that had to be looked for, by where the data begins.
+    lengths: HashMap<usize, usize>,
+    /// What local headers say.
+    local: Vec<Account>,
+    /// What directories say.
+    listed: HashSet<Account>,
+    /// Directories that were read, with what was added to their offsets.
+    read: HashSet<(usize, isize)>,
 }
 
 impl Reader<'_> {
     /// From local header to local header.
-    fn stream(&mut self) -> Result<(), Stop> {
+    fn stream(&mut self, range: Range<usize>) -> Result<(), Stop> {
         let bytes = self.bytes;
-        let mut at = 0;
-        while let Some(next) = memmem::find(&bytes[at..], LOCAL) {
+        let mut at = range.start;
+        while at < range.end
+            && let Some(next) = memmem::find(&bytes[at..range.end], LOCAL)
+        {
             at += next;
             let Some(header) = local_header(bytes, at) else {
                 at += LOCAL.len();
                 continue;
             };
-            at = header.data + self.entry(&header)?;
+            let account = self.account(&header)?;
+            self.local.push(account);
+            at = header.data + self.entry(&header, account)?;
         }
         Ok(())
     }
@@ -103,63 +128,112 @@ impl Reader<'_> {
     /// By one central directory.
     fn directory(&mut self, end: usize) -> Result<(), Stop> {
         let bytes = self.bytes;
+        self.allowance.work(END_LENGTH as u64)?;
         for (start, shift) in directories(bytes, end) {
+            if !self.read.insert((start, shift)) {
+                continue;
+            }
             let mut at = start;
             while let Some((header, offset, next)) = central_entry(bytes, at) {
+                self.allowance.work((next - at) as u64)?;
                 at = next;
                 let place = usize::try_from(offset).ok().and_then(|offset| offset.checked_add_signed(shift));
-                let Some(local) = place.and_then(|place| local_header(bytes, place)) else { continue };
-                self.entry(&local)?;
-                self.entry(&Header { data: local.data, ..header })?;
+                let Some(place) = place else { continue };
+                let Some(local) = local_header(bytes, place) else { continue };
+                self.allowance.work((local.data - place) as u64)?;
+                let account = self.account(&local)?;
+                self.entry(&local, account)?;
+                let header = Header { data: local.data, ..header };
+                let account = self.account(&header)?;
+                self.listed.insert(account);
+                self.entry(&header, account)?;
             }
         }
         Ok(())
     }
 
-    /// Takes an account of an entry, if it is new; gives the length of its data.
-    fn entry(&mut self, header: &Header<'_>) -> Result<usize, Stop> {
-        let rest = self.bytes.len() - header.data;
+    /// Looks into data that directories know nothing of: headers may stand in it that others read.
+    fn unlisted(&mut self) -> Result<(), Stop> {
+        let mut at = 0;
+        while let Some(&account) = self.local.get(at) {
+            at += 1;
+            let (data, method, is_encrypted, length) = account;
+            if self.listed.is_empty() || self.listed.contains(&account) || tells_end(method, is_encrypted) {
+                continue;
+            }
+            self.allowance.work(length)?;
+            // The length is that of a slice of the file.
+            self.stream(data..data + length as usize)?;
+        }
+        Ok(())
+    }
+
+    fn account(&mut self, header: &Header<'_>) -> Result<Account, Stop> {
         let is_encrypted = header.flags & ENCRYPTED != 0;
-        let tells_end = header.method == DEFLATED && !is_encrypted;
-        let packed = usize::try_from(header.packed).unwrap_or(usize::MAX).min(rest);
-        let is_open_ended = header.packed == 0 && header.flags & DESCRIBED != 0;
-        let packed = if is_open_ended && !tells_end { stored_length(&self.bytes[header.data..]) } else { packed };
-        let key = (header.data, header.method, if tells_end { u64::MAX } else { packed as u64 });
+        let length = if tells_end(header.method, is_encrypted) {
+            u64::MAX
+        } else if header.packed != 0 || header.flags & DESCRIBED == 0 {
+            header.packed.min((self.bytes.len() - header.data) as u64)
+        } else if let Some(&length) = self.lengths.get(&header.data) {
+            length as u64
+        } else {
+            let length = stored_length(&self.bytes[header.data..]);
+            self.allowance.work(length as u64)?;
+            self.lengths.insert(header.data, length);
+            length as u64
+        };
+        Ok((header.data, header.method, is_encrypted, length))
+    }
+
+    /// Takes an account of an entry, if it is new; gives the length of its data.
+    fn entry(&mut self, header: &Header<'_>, account: Account) -> Result<usize, Stop> {
+        let (data, method, is_encrypted, length) = account;
         let own_name = name(header.name);
-        if let Some(known) = self.known.get(&key) {
-            let first = &self.found[known.found];
-            if first.name.as_deref() != Some(&own_name) && !header.name.ends_with(b"/") {
+        if let Some(known) = self.known.get(&account) {
+            let first = known.found.map(|place| &self.found[place]);
+            if let Some(first) = first.filter(|first| first.name.as_deref() != Some(&own_name))
+                && !header.name.ends_with(b"/")
+            {
                 // Which name counts is not agreed on.
+                self.allowance.entry(ENTRY + own_name.len())?;
                 let other = Found { name: Some(own_name), media_type: None, ..first.clone() };
-                self.allowance.entry(ENTRY + header.name.len())?;
                 self.found.push(other);
             }
             return Ok(known.length);
         }
-        self.allowance.entry(ENTRY + header.name.len())?;
-        let (content, length, state) = if tells_end {
-            let inflated = inflate(&self.bytes[header.data..], self.allowance)?;
+        self.allowance.entry(ENTRY + own_name.len())?;
+        let rest = &self.bytes[data..];
+        let (content, length, state) = if tells_end(method, is_encrypted) {
+            let inflated = inflate(rest, self.allowance)?;
             let state = if inflated.is_whole { State::Whole } else { State::Damaged };
             // Damaged data is as long as it says.
+            let packed = usize::try_from(header.packed).unwrap_or(usize::MAX).min(rest.len());
             let length = if inflated.is_whole { inflated.consumed } else { packed };
             (inflated.bytes, length, state)
         } else {
-            self.allowance.content(packed as u64)?;
-            let state = match header.method {
+            self.allowance.content(length)?;
+            let state = match method {
                 _ if is_encrypted => State::Encrypted,
-                STORED if (packed as u64) < header.packed => State::Damaged,
+                STORED if length < header.packed => State::Damaged,
                 STORED => State::Whole,
                 _ => State::Unsupported,
             };
-            (self.bytes.slice(header.data..header.data + packed), packed, state)
+            // The length is that of a slice of the file.
+            let length = length as usize;
+            (self.bytes.slice(data..data + length), length, state)
         };
         let is_folder = header.name.ends_with(b"/") && content.is_empty();
-        self.known.insert(key, Data { found: self.found.len(), length });
-        // A folder is found as well, so that `known` has somewhere to point to; it is left out in the end.
-        let media_type = is_folder.then(|| FOLDER.to_owned());
-        self.found.push(Found { name: Some(own_name), media_type, bytes: content, state });
+        let found = (!is_folder).then_some(self.found.len());
+        self.known.insert(account, Data { found, length });
+        if !is_folder {
+            self.found.push(Found { name: Some(own_name), media_type: None, bytes: content, state });
+        }
         Ok(length)
     }
+}
+
+const fn tells_end(method: u16, is_encrypted: bool) -> bool {
+    method == DEFLATED && !is_encrypted
 }
 
 /// A local header, if one stands there.
