@@ -154,9 +154,14 @@ impl Reader<'_> {
 
     /// Looks into data that directories know nothing of: headers may stand in it that others read.
     fn unlisted(&mut self) -> Result<(), Stop> {
+        let mut seen = HashSet::new();
         let mut at = 0;
         while let Some(&account) = self.local.get(at) {
             at += 1;
+            // Entries that overlap are met again and again.
+            if !seen.insert(account) {
+                continue;
+            }
             let (data, method, is_encrypted, length) = account;
             if self.listed.is_empty() || self.listed.contains(&account) || tells_end(method, is_encrypted) {
                 continue;
