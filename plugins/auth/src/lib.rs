@@ -20,6 +20,8 @@ use policy::Disposition;
 use results::Statement;
 
 const FIELD: &str = "Authentication-Results";
+/// The value of the tag "from" for authors of several domains.
+const SEVERAL_DOMAINS: &str = "several-domains";
 
 /// The filter, configured.
 #[derive(Debug)]
@@ -35,13 +37,15 @@ struct Checks {
     arc: ArcResult,
 }
 
-/// Why the From field names no author whose domain could be checked.
+/// Why the From field does not name one author whose domain could be checked.
 struct Fault {
     /// For the client and the log.
     text: &'static str,
     /// The value of the tag "from".
     tag: &'static str,
     effect: OnFault,
+    /// There are authors, whose policies the host looks for, and the operator wants such messages.
+    has_authors: bool,
 }
 
 impl Filter for Auth {
@@ -86,8 +90,10 @@ impl Filter for Auth {
             arc: authentication::arc(mail),
         };
         let (decision, dmarc) = match self.fault(mail) {
-            Some(fault) => (decide_fault(&fault), results::dmarc_without_author(fault.text)),
             None => self.decide_dmarc(&authentication::dmarc(mail), &checks.arc),
+            // They are told, and what their owners ask for holds all the same.
+            Some(fault) if fault.has_authors => self.decide_several(&authentication::dmarc(mail), &checks.arc, &fault),
+            Some(fault) => (decide_fault(&fault), results::dmarc_without_author(fault.text)),
         };
         let decision = checks.tag(decision);
         let edits = match decision.verdict {
@@ -106,10 +112,13 @@ impl Auth {
     /// RFC 9989 section 5.3.1: without one author domain, there is no policy to look up.
     fn fault(&self, mail: &Mail) -> Option<Fault> {
         let domains = authentication::authors(mail).and_then(|authors| policy::author_domains(&authors));
+        let mut has_authors = false;
         let (text, tag, effect) = match domains {
             Ok(domains) if domains.len() == 1 => return None,
             Ok(_) => {
-                ("the From field has addresses of several domains", "several-domains", self.config.several_from_domains)
+                let effect = self.config.several_from_domains;
+                has_authors = effect == OnFault::Tag;
+                ("the From field has addresses of several domains", SEVERAL_DOMAINS, effect)
             }
             Err(AuthorFault::Missing) => ("the message has no From field", "missing", self.config.from_faults),
             Err(AuthorFault::Several(_)) => ("the message has several From fields", "several", self.config.from_faults),
@@ -117,7 +126,20 @@ impl Auth {
                 ("the From field has no address that can be read", "unparsable", self.config.from_faults)
             }
         };
-        Some(Fault { text, tag, effect })
+        Some(Fault { text, tag, effect, has_authors })
+    }
+
+    /// RFC 9989 section 11.5: of several domains the host gives the strictest result. Of too many it gives none, and then
+    /// there is no author to speak of.
+    fn decide_several(&self, result: &DmarcResult, arc: &ArcResult, fault: &Fault) -> (Decision, Statement) {
+        if result.from_domain.is_empty() {
+            let text = "the From field has addresses of too many domains";
+            let effect = self.config.from_faults;
+            let too_many = Fault { text, tag: fault.tag, effect, has_authors: false };
+            return (decide_fault(&too_many), results::dmarc_without_author(text));
+        }
+        let (decision, statement) = self.decide_dmarc(result, arc);
+        (decision.tag("from", fault.tag), statement)
     }
 
     fn decide_dmarc(&self, result: &DmarcResult, arc: &ArcResult) -> (Decision, Statement) {

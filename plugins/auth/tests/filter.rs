@@ -124,12 +124,41 @@ fn faults_of_the_from_field() {
         assert_eq!(outcome.tag("from"), Some(tag));
         let tolerant = r#"{"from_faults":"tag","several_from_domains":"tag"}"#;
         let outcome = harness(tolerant).authors(authors).run(MESSAGE);
-        assert_eq!((outcome.verdict.clone(), outcome.tag("dmarc")), (Verdict::Pass, Some("permerror")));
+        // Of several domains there are policies to look up all the same; of none there is not.
+        let (result, shown) = match tag {
+            "several-domains" => ("pass", "dmarc=pass (p=reject)".to_owned()),
+            _ => ("permerror", format!("dmarc=permerror ({text})")),
+        };
+        assert_eq!((outcome.verdict.clone(), outcome.tag("dmarc")), (Verdict::Pass, Some(result)));
+        assert_eq!(outcome.tag("from"), Some(tag));
         let field = outcome.header("Authentication-Results").expect("our field");
-        assert!(field.contains(&format!("dmarc=permerror ({text})")), "{field}");
+        assert!(field.contains(&shown), "{field}");
     }
     let one_domain = vec!["a@bank.example".to_owned(), "b@BANK.example".to_owned()];
     assert_eq!(harness("{}").authors(Ok(one_domain)).run(MESSAGE).verdict, Verdict::Pass);
+}
+
+/// A second address must not be the way around the policy of the first.
+#[test]
+fn several_domains_are_tagged_and_their_policies_hold() {
+    let two = vec!["ceo@bank.example".to_owned(), "x@evil.example".to_owned()];
+    let config = r#"{"several_from_domains":"tag"}"#;
+    let outcome = failing(config, DmarcPolicy::Reject).authors(Ok(two.clone())).run(MESSAGE);
+    assert_eq!(
+        outcome.reply().as_deref(),
+        Some("550 5.7.1 DMARC: bank.example asks to refuse mail that it did not send")
+    );
+    assert_eq!((outcome.tag("from"), outcome.tag("dmarc")), (Some("several-domains"), Some("fail")));
+    let outcome = failing(config, DmarcPolicy::Quarantine).authors(Ok(two.clone())).run(MESSAGE);
+    assert!(matches!(outcome.verdict, Verdict::Quarantine(_)));
+    let outcome = failing(config, DmarcPolicy::None).authors(Ok(two)).run(MESSAGE);
+    assert_eq!((outcome.verdict.clone(), outcome.tag("from")), (Verdict::Pass, Some("several-domains")));
+    // The host evaluates none of too many: nobody's policy is known then.
+    let many = (0..5).map(|index| format!("a@d{index}.example")).collect();
+    let unevaluated = DmarcResult::new(Outcome::PermError, "", DmarcPolicy::None);
+    let outcome = harness(config).authors(Ok(many)).dmarc(unevaluated).run(MESSAGE);
+    assert_eq!(outcome.reply().as_deref(), Some("550 5.7.1 the From field has addresses of too many domains"));
+    assert_eq!(outcome.tag("from"), Some("several-domains"));
 }
 
 /// What the host makes of each field stands beside it; what the filter does then follows from that alone.
@@ -159,7 +188,8 @@ fn hostile_from_fields() {
         let tolerant = r#"{"from_faults":"tag","several_from_domains":"tag"}"#;
         let tolerant = harness(tolerant).authors(authors).run(MESSAGE);
         assert_eq!((tolerant.verdict.clone(), tolerant.tag("from")), (Verdict::Pass, expected), "{section}");
-        let results = if expected.is_some() { "dmarc=permerror" } else { "dmarc=pass" };
+        let has_author = matches!(expected, None | Some("several-domains"));
+        let results = if has_author { "dmarc=pass" } else { "dmarc=permerror" };
         assert!(tolerant.header("Authentication-Results").is_some_and(|field| field.contains(results)), "{section}");
         cases += 1;
     }
