@@ -1,12 +1,12 @@
-//! The parts of a message that are scanned by themselves: those whose bytes do not stand in the message as they are, or
-//! that not everybody finds there.
+//! The parts of a message that are scanned by themselves: those whose bytes do not stand in the message as they are, that
+//! not everybody finds there, or that a client saves as a file, which a scanner may judge by its beginning.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::message::{Message, MessageFault, Mime};
+use crate::message::{Mark, Message, MessageFault, Mime, Part};
 
 /// A message larger than this many bytes is taken apart in a thread of its own.
 const LARGE: u64 = 128 << 10;
@@ -36,7 +36,9 @@ pub(super) async fn of(message: &Message) -> Result<Vec<Decoded>, String> {
         let mime = message.mime()?;
         let mut known = HashSet::new();
         let mut found = Vec::new();
-        for (index, part) in mime.parts().iter().enumerate().filter(|(_, part)| part.is_decoded()) {
+        let is_ambiguous = mime.marks().contains(&Mark::Ambiguous);
+        let is_scanned = |part: &Part| part.is_decoded() || part.name().is_some() || is_ambiguous;
+        for (index, part) in mime.parts().iter().enumerate().filter(|(_, part)| is_scanned(part)) {
             let body = part.body()?;
             if !body.is_empty() && known.insert((body.as_ptr() as usize, body.len())) {
                 found.push(Decoded { mime: Arc::clone(&mime), index });

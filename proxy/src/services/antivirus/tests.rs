@@ -337,6 +337,49 @@ async fn parts_follow_in_the_same_session() {
     assert!(reason.contains("max_scan"), "{reason}");
 }
 
+/// What is sent after the message itself.
+async fn parts_sent(text: &str) -> Vec<Vec<u8>> {
+    let (sender, mut sent) = tokio::sync::mpsc::unbounded_channel();
+    let clamd = scripted(move |mut stream| {
+        let sender = sender.clone();
+        async move {
+            let _ = drain(&mut stream).await;
+            for number in 1.. {
+                let _ = stream.write_all(format!("{number}: stream: OK\0").as_bytes()).await;
+                let Some(bytes) = drain_next(&mut stream).await else { return };
+                let _ = sender.send(bytes);
+            }
+        }
+    })
+    .await;
+    let message = Message::from_bytes(Bytes::from(text.replace('\n', "\r\n")), LIMITS).unwrap();
+    assert_eq!(clamd.scan(&message).await, ScanResult::Clean);
+    drop(clamd);
+    let mut parts = Vec::new();
+    while let Ok(part) = sent.try_recv() {
+        parts.push(part);
+    }
+    parts
+}
+
+/// A script is text to a MIME reader, and a file to who opens it.
+#[tokio::test]
+async fn plain_parts_are_sent_that_a_client_saves_or_finds_elsewhere() {
+    let mixed = |fields: &str| {
+        format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhello\n--b\n{fields}\n\nMsgBox 1\n--b--\n")
+    };
+    let script = b"MsgBox 1".to_vec();
+    for fields in [
+        "Content-Type: text/plain; name=x.vbs",
+        "Content-Type: text/plain\nContent-Disposition: attachment; filename=x.vbs",
+        "Content-Type: text/plain; name=x.vbs\nContent-Transfer-Encoding: 8bit",
+    ] {
+        assert_eq!(parts_sent(&mixed(fields)).await, [script.clone()], "{fields}");
+    }
+    // Text that stands in the message as it is was scanned there.
+    assert!(parts_sent(&mixed("Content-Type: text/plain")).await.is_empty());
+}
+
 fn settings(config: &config::Antivirus) -> Settings {
     Arc::into_inner(Clamd::new(config).0).unwrap()
 }
