@@ -83,6 +83,7 @@ fn error(error: dns::Error) -> Error {
         dns::Error::NoName | dns::Error::NoRecord => Error::NotFound,
         dns::Error::Timeout => Error::Timeout,
         dns::Error::Failure(text) => Error::Failure(text),
+        exhausted @ dns::Error::Exhausted(_) => Error::Failure(exhausted.to_string()),
         dns::Error::Invalid(text) => Error::Invalid(text),
     }
 }

@@ -28,7 +28,7 @@ pub(super) async fn verify(
     let parsed: Vec<_> = own.iter().map(|(field, value)| (*field, read(field, value, hashes, clock))).collect();
     let signatures = parsed.iter().filter_map(|(_, (_, signature))| signature.as_ref().ok());
     let names = signatures.map(|signature| record_name(&signature.selector, &signature.domain));
-    let keys = Keys::fetch(lookups, names).await;
+    let keys = Keys::fetch(&lookups.for_keys(), names).await;
     let mut results: Vec<DkimResult> = parsed
         .into_iter()
         .map(|(field, (described, signature))| {

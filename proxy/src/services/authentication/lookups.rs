@@ -8,9 +8,12 @@ use bytes::Bytes;
 
 use crate::services::dns::{Answer, Dns, Error, Exchange};
 
-/// Questions of one message for everything but DMARC: an SPF check at its own limits, which comes to 123, and some
-/// signatures. Ordinary mail asks fewer than 30.
+/// Questions of one message for everything but DKIM and DMARC: an SPF check at its own limits, which comes to 123, and
+/// the keys of an ARC chain. Ordinary mail asks fewer than 30.
 pub(super) const QUESTIONS: u32 = 150;
+/// Those of DKIM alone, one for each signature that is looked at, so that what was asked before leaves room for its keys:
+/// without them an aligned signature could not save a message from a policy.
+pub(super) const KEYS: u32 = super::dkim::SIGNATURES as u32;
 /// More of them for DMARC, so that no SPF record or set of signatures keeps us from finding an author's policy.
 pub(super) const RESERVED: u32 = 100;
 
@@ -48,16 +51,24 @@ pub(super) struct Lookups {
     counters: Arc<Counters>,
     asked: Arc<AtomicU32>,
     limit: u32,
+    keys_asked: Arc<AtomicU32>,
+    /// The questions of DKIM, which has a share of its own before it takes of the others'.
+    for_keys: bool,
 }
 
 impl Lookups {
     pub(super) fn new(dns: Dns, counters: Arc<Counters>) -> Self {
-        Self { dns, counters, asked: Arc::default(), limit: QUESTIONS }
+        Self { dns, counters, asked: Arc::default(), limit: QUESTIONS, keys_asked: Arc::default(), for_keys: false }
     }
 
     /// The same count, with what is reserved for finding policies.
     pub(super) fn for_policies(&self) -> Self {
         Self { limit: QUESTIONS + RESERVED, ..self.clone() }
+    }
+
+    /// The same count, with what is reserved for the keys of DKIM.
+    pub(super) fn for_keys(&self) -> Self {
+        Self { for_keys: true, ..self.clone() }
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -90,13 +101,16 @@ impl Lookups {
     }
 
     /// Answers from the cache count too, so that a message gets the same verdict whatever is cached. The error is a
-    /// temporary one: nothing fails, and nothing passes, because of what was not looked up.
+    /// temporary one of its own kind: where a failing lookup counts as an answer, as with SPF's `ptr`, this one must not.
     fn count(&self) -> Result<(), Error> {
-        let next = |asked: u32| (asked < self.limit).then_some(asked + 1);
-        if self.asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok() {
+        let take = |asked: &AtomicU32, limit: u32| {
+            let next = |asked: u32| (asked < limit).then_some(asked + 1);
+            asked.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+        };
+        if (self.for_keys && take(&self.keys_asked, KEYS)) || take(&self.asked, self.limit) {
             return Ok(());
         }
         self.counters.lookups.fetch_add(1, Ordering::Relaxed);
-        Err(Error::Failure(format!("the message leads to more than {} lookups", self.limit)))
+        Err(Error::Exhausted(self.limit))
     }
 }

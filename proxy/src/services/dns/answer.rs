@@ -63,6 +63,9 @@ pub enum Error {
     /// SERVFAIL, REFUSED, a bogus signature, or an answer that could not be read.
     #[error("the lookup failed: {0}")]
     Failure(String),
+    /// Not asked any more: whoever asks has a bound, so many questions, and has reached it.
+    #[error("more than {0} lookups for one message")]
+    Exhausted(u32),
     /// The caller's fault: not a domain name.
     #[error("not a domain name: {0}")]
     Invalid(String),
@@ -78,7 +81,7 @@ impl Error {
     /// Whether asking again later may help.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
-        matches!(self, Self::Timeout | Self::Failure(_))
+        matches!(self, Self::Timeout | Self::Failure(_) | Self::Exhausted(_))
     }
 
     /// Of the errors of two questions about one name, the one to report.
@@ -89,6 +92,7 @@ impl Error {
             Self::Invalid(_) => 2,
             Self::Timeout => 3,
             Self::Failure(_) => 4,
+            Self::Exhausted(_) => 5,
         };
         // One family's NODATA proves that the name is there, whatever a broken server says about the other.
         match (&self, &other) {

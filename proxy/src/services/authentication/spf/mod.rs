@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::lookups::Lookups;
 use super::results::{Outcome, SpfResult, clean_domain, clean_text};
-use crate::services::dns::{Error, clean_name};
+use crate::services::dns::{Answer, Error, clean_name};
 
 mod macros;
 mod record;
@@ -250,17 +250,19 @@ impl Evaluation<'_> {
         Ok(false)
     }
 
-    /// The client's names that lead back to it (section 5.5). Failing lookups there match nothing.
+    /// The client's names that lead back to it (section 5.5). Failing lookups there match nothing; those that we did not
+    /// make any more say nothing either way.
     async fn validated_names(&self, work: &mut Work) -> Result<Vec<String>, Stop> {
         if let Some(names) = &work.validated {
             return Ok(names.clone());
         }
         let mut names = Vec::new();
-        if let Ok(answer) = self.check.lookups.ptr(self.client).await {
+        let lookups = self.check.lookups;
+        if let Some(answer) = answered(lookups.ptr(self.client).await)? {
             for name in answer.values.iter().take(PTR_NAMES) {
                 let confirmed = match self.client {
-                    IpAddr::V4(v4) => self.check.lookups.ipv4(name).await.is_ok_and(|a| a.values.contains(&v4)),
-                    IpAddr::V6(v6) => self.check.lookups.ipv6(name).await.is_ok_and(|a| a.values.contains(&v6)),
+                    IpAddr::V4(v4) => answered(lookups.ipv4(name).await)?.is_some_and(|a| a.values.contains(&v4)),
+                    IpAddr::V6(v6) => answered(lookups.ipv6(name).await)?.is_some_and(|a| a.values.contains(&v6)),
                 };
                 if confirmed {
                     names.push(name.clone());
@@ -293,11 +295,7 @@ impl Work {
     }
 
     /// What a lookup found; nothing counts as void.
-    fn found<T>(
-        &mut self,
-        name: &str,
-        answer: Result<crate::services::dns::Answer<T>, Error>,
-    ) -> Result<Option<std::sync::Arc<[T]>>, Stop> {
+    fn found<T>(&mut self, name: &str, answer: Result<Answer<T>, Error>) -> Result<Option<std::sync::Arc<[T]>>, Stop> {
         match answer {
             Ok(answer) => Ok(Some(answer.values)),
             Err(error) if error.is_temporary() => Err(Stop::Temporary(format!("{name}: {error}"))),
@@ -310,6 +308,15 @@ impl Work {
                 Ok(None)
             }
         }
+    }
+}
+
+/// What a lookup gave; nothing when it failed, unless it was our own bound that ended it.
+fn answered<T>(answer: Result<Answer<T>, Error>) -> Result<Option<Answer<T>>, Stop> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error @ Error::Exhausted(_)) => Err(Stop::Temporary(error.to_string())),
+        Err(_) => Ok(None),
     }
 }
 

@@ -348,12 +348,64 @@ async fn what_spf_costs_does_not_hide_a_policy() {
     assert_eq!(server.queries(), 111);
     let second = evaluation.spf(Identity::MailFrom).await;
     assert_eq!(second.outcome, Outcome::TempError, "{second:?}");
-    assert!(second.reason.contains("more than 150 lookups"), "{}", second.reason);
+    assert!(second.reason.contains("more than 150 lookups for one message"), "{}", second.reason);
     assert_eq!(server.queries(), u64::from(lookups::QUESTIONS));
     assert_eq!(authentication.counters().lookups_refused(), 1);
     let result = evaluation.dmarc(&message(PLAIN)).await.unwrap();
     assert_eq!((result.outcome, result.policy), (Outcome::Fail, DmarcPolicy::Reject), "{result:?}");
     assert!(server.queries() <= u64::from(lookups::QUESTIONS + lookups::RESERVED));
+}
+
+/// A sender whose SPF check at HELO takes 111 questions and whose own begins with 33 more.
+fn costly(zone: Zone, ending: &str) -> Zone {
+    let mut zone = zone;
+    for (sender, names, ending) in [("helo.example", 10, "-all"), ("sender.example", 3, ending)] {
+        let terms: String = (0..names).map(|term| format!(" mx:m{term}.{sender}")).collect();
+        zone = zone.txt(sender, &format!("v=spf1{terms} {ending}"));
+        for (term, host) in (0..names).flat_map(|term| (0..10).map(move |host| (term, host))) {
+            let host = format!("h{host}.m{term}.{sender}");
+            zone = zone.mx(&format!("m{term}.{sender}"), 10, &host).a(&host, [192, 0, 2, 9]);
+        }
+    }
+    zone
+}
+
+#[tokio::test]
+async fn a_name_that_was_not_looked_up_any_more_is_no_failure_of_ptr() {
+    // The tenth name is that of the sender; 111 + 34 + PTR leaves questions for four of them.
+    let mut zone = costly(Zone::new(), "ptr -all");
+    for name in 0..10 {
+        let host = if name == 9 { "mail.sender.example".to_owned() } else { format!("h{name}.other.example") };
+        zone = zone.ptr("1.2.0.192.in-addr.arpa", &host).a(&host, [192, 0, 2, 1]);
+    }
+    let (server, authentication) = serve(zone).await;
+    let evaluation = authentication.evaluation([192, 0, 2, 1].into());
+    evaluation.helo("helo.example");
+    evaluation.mail("a@sender.example");
+    assert_eq!(evaluation.spf(Identity::Helo).await.outcome, Outcome::Fail);
+    let second = evaluation.spf(Identity::MailFrom).await;
+    assert_eq!(second.outcome, Outcome::TempError, "{second:?}");
+    assert_eq!(server.queries(), u64::from(lookups::QUESTIONS));
+}
+
+#[tokio::test]
+async fn what_spf_costs_does_not_hide_the_keys_of_dkim() {
+    let (server, authentication) = serve(costly(Zone::new(), "mx:m4.helo.example mx:m5.helo.example -all")).await;
+    let evaluation = authentication.evaluation([192, 0, 2, 1].into());
+    evaluation.helo("helo.example");
+    evaluation.mail("a@sender.example");
+    evaluation.spf(Identity::Helo).await;
+    assert_eq!(evaluation.spf(Identity::MailFrom).await.outcome, Outcome::TempError);
+    let asked = server.queries();
+    let lookups = evaluation.lookups.clone();
+    let keys = lookups.for_keys();
+    for key in 0..lookups::KEYS {
+        let answer = keys.txt(&format!("s{key}._domainkey.sender.example")).await;
+        assert!(answer.as_ref().is_err_and(|error| !error.is_temporary()), "{key}: {answer:?}");
+    }
+    assert_eq!(server.queries(), asked + u64::from(lookups::KEYS));
+    // As many as there are signatures, and not one more.
+    assert!(keys.txt("another._domainkey.sender.example").await.is_err_and(|error| error.is_temporary()));
 }
 
 #[tokio::test]
