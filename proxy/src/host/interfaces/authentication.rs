@@ -48,11 +48,9 @@ impl Host for Context {
     async fn arc(&mut self, mail: Resource<Mail>) -> wasmtime::Result<ArcResult> {
         let view = self.call_on(&mail)?;
         let result = view.evaluation.arc(&view.message).await.map_err(HostFault::Message)?;
-        Ok(ArcResult {
-            outcome: outcome(result.outcome),
-            sealers: result.sealers.clone(),
-            reason: result.reason.clone(),
-        })
+        // A filter takes the last of them for who vouches.
+        let sealers = if result.signs_author { result.sealers.clone() } else { Vec::new() };
+        Ok(ArcResult { outcome: outcome(result.outcome), sealers, reason: result.reason.clone() })
     }
 
     async fn dmarc(&mut self, mail: Resource<Mail>) -> wasmtime::Result<DmarcResult> {

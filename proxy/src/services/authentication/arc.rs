@@ -33,15 +33,17 @@ struct Entry<'a> {
 
 /// Check the chain (section 5.2).
 pub(super) async fn verify(lookups: &Lookups, fields: &[Field<'_>], hashes: &BodyHashes, clock: Clock) -> ArcResult {
-    let mut sealers = Vec::new();
-    match chain(lookups, fields, hashes, clock, &mut sealers).await {
-        Ok(outcome) => ArcResult { outcome, sealers, reason: String::new() },
+    let mut result =
+        ArcResult { outcome: Outcome::None, sealers: Vec::new(), signs_author: false, reason: String::new() };
+    match chain(lookups, fields, hashes, clock, &mut result).await {
+        Ok(outcome) => result.outcome = outcome,
         Err(fault) => {
             // A chain that could not be checked for now did not fail; anything else did.
-            let outcome = if fault.outcome == Outcome::TempError { Outcome::TempError } else { Outcome::Fail };
-            ArcResult { outcome, sealers, reason: clean_text(&fault.reason, 200) }
+            result.outcome = if fault.outcome == Outcome::TempError { Outcome::TempError } else { Outcome::Fail };
+            result.reason = clean_text(&fault.reason, 200);
         }
     }
+    result
 }
 
 async fn chain(
@@ -49,7 +51,7 @@ async fn chain(
     fields: &[Field<'_>],
     hashes: &BodyHashes,
     clock: Clock,
-    sealers: &mut Vec<String>,
+    result: &mut ArcResult,
 ) -> Result<Outcome, Fault> {
     let results = entries(fields, RESULTS)?;
     let signatures = entries(fields, "ARC-Message-Signature")?;
@@ -62,12 +64,13 @@ async fn chain(
         .iter()
         .map(|set| Seal::parse(set, sets.len()).map_err(|fault| named(fault, "ARC-Seal", set.seal.instance)))
         .collect::<Result<Vec<_>, _>>()?;
-    sealers.extend(seals.iter().map(|seal| seal.domain.clone()));
+    result.sealers.extend(seals.iter().map(|seal| seal.domain.clone()));
     let Some(newest) = sets.last() else { return Ok(Outcome::None) };
     let of_newest = |fault| named(fault, "ARC-Message-Signature", newest.signature.instance);
     let tags = Tags::parse(&newest.signature.value);
     let tags = tags.map_err(|fault| of_newest(Fault::permanent(format!("has {fault}"))))?;
     let signature = message_signature(&tags, hashes, clock).map_err(of_newest)?;
+    result.signs_author = signature.signs_author();
     let names = seals.iter().map(|seal| record_name(&seal.selector, &seal.domain));
     let names = names.chain([record_name(&signature.selector, &signature.domain)]);
     let keys = Keys::fetch(lookups, names).await;
@@ -199,9 +202,14 @@ fn check_message_signature(
     own: &Field<'_>,
 ) -> Result<(), Fault> {
     let key = keys.find(&signature.selector, &signature.domain, signature.algorithm)?;
+    let added = signature.added_field(fields);
     match signature.check_header(&key, fields, own) {
         Err(_) if tags.value("c").is_none() => signature.relaxed().check_header(&key, fields, own),
         checked => checked,
+    }?;
+    match added {
+        Some(name) => Err(Fault::new(Outcome::Policy, format!("an unsigned {name} field was added"))),
+        None => Ok(()),
     }
 }
 

@@ -93,6 +93,9 @@ pub struct ArcResult {
     pub outcome: Outcome,
     /// The d= of each ARC-Seal, the oldest first; filled only when the sets are complete.
     pub sealers: Vec<String>,
+    /// Whether the newest ARC-Message-Signature signs From. Without that the chain is whole, and is one that anybody could have
+    /// put above another author: nobody vouches.
+    pub signs_author: bool,
     /// Why it did not pass.
     pub reason: String,
 }

@@ -66,7 +66,7 @@ impl<'a> Signature<'a> {
         let domain = domain(tags)?;
         let selector = selector(tags)?;
         let signed: Vec<&str> = match (kind, tags.value("h")) {
-            // A seal over nothing but the body and itself: of little worth, but well-formed.
+            // Over nothing but the body and itself. It is well-formed, and speaks for no author: see `signs_author`.
             (Kind::Arc, Some("")) => Vec::new(),
             _ => list(tags.required("h").map_err(Fault::permanent)?).collect(),
         };
@@ -76,7 +76,8 @@ impl<'a> Signature<'a> {
         if signed.iter().any(|name| name.is_empty()) {
             return Err(Fault::permanent("h= has an empty name"));
         }
-        if kind == Kind::Dkim && !signed.iter().any(|name| name.eq_ignore_ascii_case("from")) {
+        // RFC 6376 section 5.4, which RFC 8617 section 4.1.2 builds on.
+        if !signed.is_empty() && !signed.iter().any(|name| name.eq_ignore_ascii_case("from")) {
             return Err(Fault::permanent("From is not signed"));
         }
         if kind == Kind::Arc && signed.iter().any(|name| name.eq_ignore_ascii_case("arc-seal")) {
@@ -90,6 +91,11 @@ impl<'a> Signature<'a> {
         check_times(tags, clock)?;
         let length = tags.number("l").map_err(Fault::permanent)?;
         Ok(Self { domain, selector, algorithm, signature, body_hash, header_form, body_form, signed, length, identity })
+    }
+
+    /// Whether From is among what it signs: always, but for an ARC-Message-Signature with an empty h=.
+    pub(super) const fn signs_author(&self) -> bool {
+        !self.signed.is_empty()
     }
 
     /// The same signature, read as if c= were relaxed/relaxed.

@@ -17,14 +17,24 @@ struct Chain {
     results: &'static str,
     /// More tags for each ARC-Message-Signature and ARC-Seal.
     signature: &'static str,
+    /// h= of each ARC-Message-Signature, and the relaxed form of those fields.
+    signed: (&'static str, &'static str),
     seal: &'static str,
     /// cv= of the first seal and of the others.
     first: &'static str,
     later: &'static str,
 }
 
-const GOOD: Chain =
-    Chain { sets: 3, results: "mx.example; spf=pass", signature: "", seal: "", first: "none", later: "pass" };
+const FROM: (&str, &str) = ("from", "from:Joe <joe@example.com>\r\n");
+const GOOD: Chain = Chain {
+    sets: 3,
+    results: "mx.example; spf=pass",
+    signature: "",
+    signed: FROM,
+    seal: "",
+    first: "none",
+    later: "pass",
+};
 
 fn key() -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap()
@@ -44,10 +54,10 @@ impl Chain {
             let results = format!("arc-authentication-results:i={instance}; {}\r\n", self.results);
             let tags = "a=ed25519-sha256; d=example.org; s=s";
             let field = format!(
-                "arc-message-signature:i={instance}; {tags}; c=relaxed/relaxed; h=from; bh={hash}{}; b=",
-                self.signature
+                "arc-message-signature:i={instance}; {tags}; c=relaxed/relaxed; h={}; bh={hash}{}; b=",
+                self.signed.0, self.signature
             );
-            let signature = format!("{field}{}\r\n", signed(&field, "from:Joe <joe@example.com>\r\n"));
+            let signature = format!("{field}{}\r\n", signed(&field, self.signed.1));
             let status = if instance == 1 { self.first } else { self.later };
             let field = format!("arc-seal:i={instance}; {tags}; cv={status}{}; b=", self.seal);
             let seal = format!("{field}{}\r\n", signed(&field, &format!("{sealed}{results}{signature}")));
@@ -59,10 +69,15 @@ impl Chain {
 }
 
 async fn check(fields: &[String]) -> ArcResult {
+    check_above(fields, MAIL).await
+}
+
+/// The chain above other fields than those that it was made for.
+async fn check_above(fields: &[String], mail: &str) -> ArcResult {
     let record = format!("v=DKIM1; k=ed25519; p={}", STANDARD.encode(key().public_key()));
     let (_server, authentication) = serve(Zone::new().txt("s._domainkey.example.org", &record)).await;
     let evaluation = authentication.evaluation(Ipv4Addr::LOCALHOST.into());
-    let text = format!("{}{MAIL}\r\n{BODY}", fields.concat());
+    let text = format!("{}{mail}\r\n{BODY}", fields.concat());
     ArcResult::clone(&*evaluation.arc(&message(text)).await.unwrap())
 }
 
@@ -96,6 +111,22 @@ async fn chains_and_what_breaks_them() {
         assert!(result.reason.contains(reason), "{reason:?}: {result:?}");
         assert!(expected != Pass || result.sealers.len() == chain.sets, "{result:?}");
     }
+}
+
+/// RFC 6376 sections 5.4 and 8.15, on which RFC 8617 section 4.1.2 builds.
+#[tokio::test]
+async fn a_chain_speaks_for_the_author_whom_it_signs() {
+    let good = check(&GOOD.fields()).await;
+    assert_eq!((good.outcome, good.signs_author), (Outcome::Pass, true), "{good:?}");
+    let without = check(&Chain { signed: ("subject", ""), ..GOOD }.fields()).await;
+    assert_eq!((without.outcome, without.signs_author), (Outcome::Fail, false), "{without:?}");
+    assert!(without.reason.contains("From is not signed"), "{without:?}");
+    // The published suite has it pass. It vouches for nobody.
+    let empty = check(&Chain { signed: ("", ""), ..GOOD }.fields()).await;
+    assert_eq!((empty.outcome, empty.signs_author, empty.sealers.len()), (Outcome::Pass, false, 3), "{empty:?}");
+    let added = check_above(&GOOD.fields(), &format!("From: Eve <eve@evil.example>\r\n{MAIL}")).await;
+    assert_eq!(added.outcome, Outcome::Fail, "{added:?}");
+    assert!(added.reason.contains("an unsigned From field was added"), "{added:?}");
 }
 
 #[tokio::test]
