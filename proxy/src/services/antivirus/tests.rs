@@ -378,6 +378,10 @@ async fn plain_parts_are_sent_that_a_client_saves_or_finds_elsewhere() {
     }
     // Text that stands in the message as it is was scanned there.
     assert!(parts_sent(&mixed("Content-Type: text/plain")).await.is_empty());
+    // Where readers differ about the message, nobody knows what it is to another.
+    let strange = mixed("Content-Type: application/x-strange").replace("MsgBox 1", "c2VlIGV2aWwuZXhhbXBsZSBub3c=");
+    let sent = parts_sent(&strange).await;
+    assert!(sent.contains(&b"hello".to_vec()), "{sent:?}");
 }
 
 fn settings(config: &config::Antivirus) -> Settings {
