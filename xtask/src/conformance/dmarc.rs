@@ -1,7 +1,7 @@
 //! DMARC of mailauth: its cases say which domains have passed SPF and DKIM, so each becomes a message that is really signed,
 //! from an address that SPF really allows.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use mailweir_testkit::dkim::Signer;
 use mailweir_testkit::dns::Zone;
 use serde_json::{Map, Value};
@@ -20,7 +20,7 @@ pub(super) fn run(setting: &Setting) -> Result<Vec<Tally>> {
     let disagreements = setting.judge(&cases, |stage, case| {
         let (zone, message, arguments) = played(case).with_context(|| text(case, "id").to_owned())?;
         let replayed = stage.replay(CHAIN, zone, &arguments, &[message])?;
-        let [replayed] = replayed.as_slice() else { return Ok(Vec::new()) };
+        let [replayed] = replayed.as_slice() else { bail!("not one result of one message") };
         let differing = differing(case, replayed);
         Ok(differing
             .into_iter()
