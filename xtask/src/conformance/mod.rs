@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// Use the binary and the plugins as they are built already
     #[arg(long)]
     no_build: bool,
+    /// A suite whose data is not there is a failure
+    #[arg(long)]
+    require_data: bool,
     /// Cases that run at once; most of their time they wait for a process to start or a query to time out
     #[arg(long, default_value_t = 4, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=64))]
     jobs: u8,
@@ -123,6 +126,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     report::print(&tallies);
     println!("\n{:.0} s", begin.elapsed().as_secs_f64());
+    conclude(&tallies, options.require_data)
+}
+
+/// An error when a case disagrees that is not known to, and for data that has to be there and is not.
+fn conclude(tallies: &[Tally], require_data: bool) -> Result<()> {
+    let skipped = tallies.iter().filter(|tally| tally.is_skipped()).count();
+    if require_data && skipped > 0 {
+        bail!("{skipped} suites were skipped: their data is not in {TESTDATA}");
+    }
     let unknown: usize = tallies.iter().map(|tally| tally.unexpected().count()).sum();
     if unknown > 0 {
         bail!("{unknown} cases disagree and nobody has said why");
@@ -189,4 +201,17 @@ fn files(folder: &std::path::Path, extension: &str) -> Result<Vec<PathBuf>> {
 fn ratio(part: usize, whole: usize) -> String {
     let thousandths = (part * 1000 + whole / 2).checked_div(whole).unwrap_or(1000);
     format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_that_is_not_there_is_a_failure_where_it_is_required() {
+        let tallies = Tally::skipped("a suite");
+        assert!(conclude(&tallies, false).is_ok());
+        assert!(conclude(&tallies, true).is_err_and(|error| error.to_string().contains("1 suites were skipped")));
+        assert!(conclude(&[Tally::new("a suite", 1, Vec::new())], true).is_ok());
+    }
 }

@@ -40,6 +40,10 @@ impl Tally {
         vec![Self { is_skipped: true, ..Self::new(suite, 0, Vec::new()) }]
     }
 
+    pub(super) const fn is_skipped(&self) -> bool {
+        self.is_skipped
+    }
+
     /// A suite could not be run to its end.
     pub(super) fn failed(suite: &str, error: &anyhow::Error) -> Self {
         let failure = Disagreement {
