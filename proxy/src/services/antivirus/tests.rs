@@ -368,13 +368,13 @@ async fn plain_parts_are_sent_that_a_client_saves_or_finds_elsewhere() {
     let mixed = |fields: &str| {
         format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhello\n--b\n{fields}\n\nMsgBox 1\n--b--\n")
     };
-    let script = b"MsgBox 1".to_vec();
+    let script: &[u8] = b"MsgBox 1";
     for fields in [
         "Content-Type: text/plain; name=x.vbs",
         "Content-Type: text/plain\nContent-Disposition: attachment; filename=x.vbs",
         "Content-Type: text/plain; name=x.vbs\nContent-Transfer-Encoding: 8bit",
     ] {
-        assert_eq!(parts_sent(&mixed(fields)).await, [script.clone()], "{fields}");
+        assert_eq!(parts_sent(&mixed(fields)).await, [script], "{fields}");
     }
     // Text that stands in the message as it is was scanned there.
     assert!(parts_sent(&mixed("Content-Type: text/plain")).await.is_empty());
