@@ -151,7 +151,7 @@ impl Allowance {
 
 /// What a file is, by its first bytes, and for tar by its checksum. `None` also for a zip that has something before it:
 /// see [`ends_as_zip`].
-pub(super) fn kind(head: &[u8]) -> Option<Kind> {
+fn kind(head: &[u8]) -> Option<Kind> {
     match head {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, ..] | [b'P', b'K', b'0', b'0', ..] => {
             Some(Kind::Zip)
@@ -163,7 +163,14 @@ pub(super) fn kind(head: &[u8]) -> Option<Kind> {
     }
 }
 
-/// Bytes of a file's beginning that [`kind`] needs.
+/// Everything that a file can be taken for by its beginning: a tar begins with a name, which may look like anything.
+pub(super) fn kinds(head: &[u8]) -> impl Iterator<Item = Kind> {
+    let first = kind(head);
+    let tar = (first != Some(Kind::Tar) && tar::is_header(head)).then_some(Kind::Tar);
+    first.into_iter().chain(tar)
+}
+
+/// Bytes of a file's beginning that [`kinds`] needs.
 pub(super) const HEAD: usize = 512;
 
 /// Whether a zip's end stands at the end: readers find the rest from there, whatever stands before.

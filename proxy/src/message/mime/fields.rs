@@ -164,13 +164,14 @@ fn node(media_type: &str, boundary: Option<String>, field: &[u8]) -> Node {
         }
         return Node::Multipart(boundaries);
     }
-    match media_type {
-        // A fragment has the beginning of a message in it, and of a body elsewhere there is a header section.
-        "message/rfc822" | "message/global" | "message/news" | "message/partial" | "message/external-body" => {
-            Node::Message
-        }
-        _ => Node::Leaf,
-    }
+    if is_message(media_type) { Node::Message } else { Node::Leaf }
+}
+
+/// Whether a message is in it.
+pub(super) fn is_message(media_type: &str) -> bool {
+    // A fragment has the beginning of a message in it, and of a body elsewhere there is a header section.
+    let subtypes = ["rfc822", "global", "news", "partial", "external-body"];
+    media_type.strip_prefix("message/").is_some_and(|subtype| subtypes.contains(&subtype))
 }
 
 #[cfg(test)]
@@ -200,7 +201,8 @@ mod tests {
         let (_, node) = declared("multipart/mixed;\r\n boundary=\"a b;c \"", "");
         assert_eq!(node, Node::Multipart(vec![b"a b;c".to_vec(), b"\"a b".to_vec()]));
         assert_eq!(declared("garbage", "").0.content_type, "text/plain");
-        assert_eq!(declared("image/png; name=a.html", "").0.text, None);
+        assert_eq!(declared("image/png; name=a.html", "").0.text, Some(TextKind::Html));
+        assert_eq!(declared("image/png; name=a.png", "").0.text, None);
     }
 
     #[test]

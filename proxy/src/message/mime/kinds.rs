@@ -1,6 +1,7 @@
 //! What kind of thing a file is: by its declared type, by its name, and for text by a look at it.
 
-use super::fields::TextKind;
+use super::fields::{TextKind, is_message};
+use crate::message::decode::Kind;
 
 /// Of a file that cannot be unpacked for want of a password.
 pub(super) const ENCRYPTED: &str = "application/x-encrypted";
@@ -56,7 +57,7 @@ const NO_ARCHIVES: [&str; 16] = [
 ];
 
 /// Bytes of a file that are looked at to tell text.
-const SNIFFED: usize = 4096;
+pub(super) const SNIFFED: usize = 4096;
 
 fn extension(name: &str) -> Option<String> {
     name.rsplit_once('.').map(|(_, extension)| extension.trim_end_matches([' ', '.']).to_ascii_lowercase())
@@ -87,16 +88,58 @@ pub(super) fn may_hide_archive(media_type: &str, name: Option<&str>) -> bool {
         .any(|kind| media_type.starts_with(kind))
 }
 
-/// Whether it looks like text: UTF-8 without control characters.
-pub(super) fn sniff(bytes: &[u8]) -> bool {
-    let head = &bytes[..bytes.len().min(SNIFFED)];
-    let valid = match std::str::from_utf8(head) {
-        Ok(text) => text,
-        // A character that is cut at the end.
-        Err(error) if error.error_len().is_none() => std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or(""),
-        Err(_) => return false,
+/// Whether a file's name says that it is this kind of archive.
+pub(super) fn names_archive(name: Option<&str>, kind: Kind) -> bool {
+    let names: &[&str] = match kind {
+        Kind::Zip => &["zip"],
+        Kind::Gzip => &["gz", "tgz"],
+        Kind::Tar => &["tar"],
+        Kind::Tnef => &["dat", "tnef"],
     };
-    !valid.is_empty() && !valid.chars().any(|character| character.is_control() && !character.is_ascii_whitespace())
+    name.and_then(extension).is_some_and(|extension| names.contains(&extension.as_str()))
+}
+
+/// What a file is to those who open it.
+pub(super) struct Class {
+    /// An attached message.
+    pub(super) is_message: bool,
+    pub(super) text: Option<TextKind>,
+}
+
+/// Judges a file by its type, by its name and by its first bytes: some program goes by each.
+pub(super) fn classify(media_type: &str, name: Option<&str>, bytes: &[u8]) -> Class {
+    Class {
+        is_message: is_message(media_type) || name.is_some_and(|name| by_name(name) == "message/rfc822"),
+        text: text_kind(media_type, name).or_else(|| sniff(bytes).then_some(TextKind::Plain)),
+    }
+}
+
+/// Whether it looks like text: UTF-8, or UTF-16 with a byte order mark, without control characters.
+fn sniff(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(SNIFFED)];
+    let is_text = |text: &str| {
+        !text.is_empty() && !text.chars().any(|character| character.is_control() && !character.is_ascii_whitespace())
+    };
+    let wide: Option<fn([u8; 2]) -> u16> = match head {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
+        _ => None,
+    };
+    if let Some(unit) = wide {
+        let (units, _) = head[2..].as_chunks::<2>();
+        let characters = char::decode_utf16(units.iter().copied().map(unit));
+        // Half a character may stand at the end.
+        let text: String = characters.map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+        return is_text(&text);
+    }
+    match std::str::from_utf8(head) {
+        Ok(text) => is_text(text),
+        // A character that is cut at the end.
+        Err(error) if error.error_len().is_none() => {
+            is_text(std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or(""))
+        }
+        Err(_) => false,
+    }
 }
 
 pub(super) fn text_kind(media_type: &str, name: Option<&str>) -> Option<TextKind> {
@@ -112,9 +155,10 @@ pub(super) fn text_kind(media_type: &str, name: Option<&str>) -> Option<TextKind
         (_, "json" | "xml" | "csv" | "javascript" | "x-javascript" | "rtf" | "sql" | "x-yaml" | "yaml") => {
             Some(TextKind::Plain)
         }
-        ("image" | "audio" | "video" | "font", _) if subtype != "svg+xml" => None,
+        // Whatever the type: a browser goes by the name of a file that was saved.
         _ if is_named(&HTML_NAMES) => Some(TextKind::Html),
-        _ if subtype.ends_with("+json") || subtype.ends_with("+xml") || is_named(&TEXT_NAMES) => Some(TextKind::Plain),
+        _ if is_named(&TEXT_NAMES) => Some(TextKind::Plain),
+        _ if subtype.ends_with("+json") || subtype.ends_with("+xml") => Some(TextKind::Plain),
         _ => None,
     }
 }

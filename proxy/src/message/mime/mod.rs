@@ -18,7 +18,7 @@ mod transfer;
 mod charset;
 mod derive;
 
-use std::{ops::Range, sync::OnceLock};
+use std::{cmp::Reverse, sync::OnceLock};
 
 use bytes::Bytes;
 
@@ -142,18 +142,25 @@ impl Mime {
         self.unpacked
     }
 
-    /// What some clients show beside parts or in their place, with the parts' indices; not what stands within that of a
-    /// part before it, or parts within parts would have the same text looked at once for each.
+    /// What some clients show beside parts or in their place, with the parts' indices; not what stands within that of
+    /// another part, or parts within parts would have the same text looked at once for each.
     pub(super) fn strays(&self) -> impl Iterator<Item = Result<(u32, Text), StoreError>> {
-        let mut outer: Vec<Range<*const u8>> = Vec::new();
         let strays = self.indexed().flat_map(|(index, part)| part.strays.iter().map(move |bytes| (index, part, bytes)));
-        strays.filter_map(move |(index, part, bytes)| {
-            let place = bytes.as_ptr_range();
-            if outer.iter().any(|outer| outer.start <= place.start && place.end <= outer.end) {
-                return None;
-            }
-            outer.push(place);
-            Some(part.stray_text(bytes).map(|text| (index, text)))
+        let strays: Vec<_> = strays.collect();
+        let mut order: Vec<usize> = (0..strays.len()).collect();
+        let place = |at: usize| strays[at].2.as_ptr_range();
+        // Of those that begin at one place, the longest comes first.
+        order.sort_by_key(|&at| (place(at).start, Reverse(place(at).end)));
+        let mut reached = None;
+        order.retain(|&at| {
+            let is_within = reached.is_some_and(|end| place(at).end <= end);
+            reached = reached.max(Some(place(at).end));
+            !is_within
+        });
+        order.sort_unstable();
+        order.into_iter().map(move |at| {
+            let (index, part, bytes) = strays[at];
+            part.stray_text(bytes).map(|text| (index, text))
         })
     }
 
@@ -263,7 +270,12 @@ impl Part {
     /// Whether its body is something that does not stand in the message as it is, or that not everybody finds there.
     pub fn is_decoded(&self) -> bool {
         let is_plain = self.origin == Origin::Message && self.declared.encoding.is_plain();
-        self.encoded.is_some() && (!is_plain || (self.declared.text.is_none() && !self.is_message()))
+        self.encoded.is_some() && (!is_plain || (!self.says_text() && !self.is_message()))
+    }
+
+    /// Whether type or name say that it is text, which it may be nevertheless.
+    fn says_text(&self) -> bool {
+        kinds::text_kind(self.content_type(), self.name()).is_some()
     }
 
     fn is_message(&self) -> bool {

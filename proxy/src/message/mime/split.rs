@@ -80,6 +80,9 @@ pub(super) struct Level {
     pub(super) has_longer: Cell<bool>,
     is_digest: bool,
     stray: Option<usize>,
+    /// Of the text outside its parts that was kept last, while no part was opened since: which of the strays it is, and
+    /// where it begins.
+    outside: Option<(usize, usize)>,
     others: Vec<Other>,
 }
 
@@ -142,7 +145,7 @@ impl Splitter<'_> {
         let (mut leaf, mut at) = (leaf, at);
         while let Some(delimiter) = find_delimiter(bytes, at, &stack) {
             if leaf.is_none() && stack.last().is_some_and(|level| level.seen || stack.len() == delimiter.level + 1) {
-                self.between(&stack, bytes, at..delimiter.content_end);
+                self.between(&mut stack, bytes, at..delimiter.content_end);
             }
             self.end_leaf(leaf.take(), bytes, delimiter.content_end, frame)?;
             for level in stack.drain(delimiter.level + 1..) {
@@ -153,11 +156,12 @@ impl Splitter<'_> {
             level.seen = true;
             level.closed = delimiter.closes;
             if !delimiter.closes {
+                level.outside = None;
                 (leaf, at) = self.open(bytes, at, &mut stack, frame)?;
             }
         }
         if leaf.is_none() && stack.last().is_some_and(|level| level.seen) {
-            self.between(&stack, bytes, at..bytes.len());
+            self.between(&mut stack, bytes, at..bytes.len());
         }
         self.end_leaf(leaf, bytes, bytes.len(), frame)?;
         for level in stack {
@@ -167,11 +171,19 @@ impl Splitter<'_> {
     }
 
     /// Keeps the text before the first part of a multipart, and after its last: nobody should show it, somebody does.
-    fn between(&mut self, stack: &[Level], bytes: &Bytes, range: Range<usize>) {
-        if let Some(level) = stack.last().filter(|_| range.start < range.end)
+    /// However many closing delimiters are in it, it is one stretch, so that there are no more of them than parts.
+    fn between(&mut self, stack: &mut [Level], bytes: &Bytes, range: Range<usize>) {
+        if let Some(level) = stack.last_mut().filter(|_| range.start < range.end)
             && !bytes[range.clone()].trim_ascii().is_empty()
         {
-            self.parts[level.part as usize].strays.push(bytes.slice(range));
+            let strays = &mut self.parts[level.part as usize].strays;
+            match level.outside {
+                Some((index, start)) => strays[index] = bytes.slice(start..range.end),
+                None => {
+                    level.outside = Some((strays.len(), range.start));
+                    strays.push(bytes.slice(range));
+                }
+            }
         }
     }
 
@@ -257,6 +269,7 @@ impl Splitter<'_> {
             has_longer: Cell::new(false),
             is_digest,
             stray,
+            outside: None,
             others,
         }
     }

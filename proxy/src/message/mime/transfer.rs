@@ -186,6 +186,30 @@ pub(super) fn decoded(encoding: Encoding, encoded: &Bytes, budget: &Budget) -> R
     decoded.finish()
 }
 
+/// The first bytes of what is decoded, `max` of them unless there are fewer. No more than twice as much is read as it
+/// takes, whatever junk stands before them.
+pub(super) fn head(encoding: Encoding, encoded: &Bytes, max: usize) -> Result<Bytes, StoreError> {
+    if encoding.is_plain() {
+        return Ok(encoded.slice(..encoded.len().min(max)));
+    }
+    // The last bytes of a beginning may not be what they are in the whole.
+    let wanted = 2 * max;
+    let mut read = 4 * wanted;
+    loop {
+        let some = &encoded[..encoded.len().min(read)];
+        let mut decoded = Vec::new();
+        decode(encoding, some, &mut |bytes| {
+            decoded.extend_from_slice(&bytes[..bytes.len().min(wanted - decoded.len())]);
+            Ok(())
+        })?;
+        if decoded.len() == wanted || some.len() == encoded.len() {
+            decoded.truncate(max);
+            return Ok(decoded.into());
+        }
+        read *= 2;
+    }
+}
+
 fn without_comments(value: &[u8]) -> Vec<u8> {
     let mut depth = 0usize;
     let mut outside = value.to_vec();

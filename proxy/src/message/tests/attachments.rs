@@ -187,3 +187,63 @@ fn what_is_unpacked_is_counted_and_given_back() {
     let fault = incoming.finish().unwrap().mime().unwrap_err();
     assert!(matches!(fault, MessageFault::Store(StoreError::Full)));
 }
+
+/// A message with one file under these fields.
+fn with_file(fields: &str, content: &[u8]) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(content);
+    format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n{fields}\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{encoded}\r\n--b--\r\n"
+    )
+}
+
+#[test]
+fn nothing_is_hidden() {
+    let packed = zip(&[Entry::deflated("a.txt", URL)]);
+    let after = |first: Vec<u8>| [first, packed.clone()].concat();
+    let octets = |name: &str| format!("Content-Type: application/octet-stream; name={name}");
+    let named_as_zip = tar(&[("PK\u{3}\u{4}", URL)]);
+    let utf16: Vec<u8> = URL.iter().fold(vec![0xff, 0xfe], |mut wide, &byte| {
+        wide.extend([byte, 0]);
+        wide
+    });
+    let mail = [b"Content-Transfer-Encoding: base64\r\n\r\n".as_slice(), b"ZXZpbC5leGFtcGxl\r\n"].concat();
+    let html = b"<html><a href=//evil.example>x</a>";
+    let blank = |content: &[u8]| {
+        with_file(&octets("a"), content).replace("base64\r\n", &format!("base64\r\n{}", "\r\n".repeat(5000)))
+    };
+    let lone = |content: &[u8]| {
+        with_file(&octets("a"), content)
+            .replace("base64\r\n\r\n", &format!("base64\r\n\r\n{}", " \r\n!".repeat(50_000)))
+    };
+    let mut missed = Vec::new();
+    for (name, message) in [
+        ("a line that is no field", with_file(&format!("begin x\r\n{}", octets("a.zip")), &packed)),
+        (
+            "a line that is no field, in text",
+            with_file("begin x\r\nContent-Type: text/plain; name=a.zip", &after(b"MZ".to_vec())),
+        ),
+        ("blank lines, gzip", blank(&gzip(None, URL))),
+        ("blank lines, tar", blank(&tar(&[("a.txt", URL)]))),
+        ("blank lines, TNEF", blank(&tnef(&[attribute(1, 0x800c, URL)]))),
+        ("junk, gzip", lone(&gzip(None, URL))),
+        ("gzip and zip", with_file(&octets("a.zip"), &after(gzip(None, b"x")))),
+        ("tar and zip", with_file(&octets("a.zip"), &after(tar(&[("x", b"x")])))),
+        ("TNEF and zip", with_file(&octets("a.zip"), &after(tnef(&[attribute(1, 0x8010, b"x")])))),
+        ("a tar that begins as a zip", with_file(&octets("a.tar"), &named_as_zip)),
+        ("text with a zip in it", with_file("Content-Type: text/plain; name=a.zip", &after(b"MZ".to_vec()))),
+        ("a message in no type", with_file(&octets("fwd.eml"), &mail)),
+        ("a message in another type", with_file("Content-Type: image/png; name=fwd.EML", &mail)),
+        ("HTML in another type", with_file("Content-Type: image/png; name=a.html", html)),
+        ("text in no type", with_file(&octets("cards.dat"), URL)),
+        ("text in another type", with_file("Content-Type: image/png", URL)),
+        ("UTF-16 in no type", with_file(&octets("cards.dat"), &utf16)),
+        ("UTF-16 in a zip", with_file(&octets("a.zip"), &zip(&[Entry::deflated("cards.dat", &utf16)]))),
+        ("HTML in a zip", with_file(&octets("a.zip"), &zip(&[Entry::deflated("a.xhtml", html)]))),
+    ] {
+        if !hosts(&super::message(message)).contains(&"evil.example".to_owned()) {
+            missed.push(name);
+        }
+    }
+    assert!(missed.is_empty(), "{missed:?}");
+}

@@ -97,6 +97,12 @@ fn what_is_costly_elsewhere() {
     let quoted = format!("Content-Transfer-Encoding: quoted-printable\r\n\r\n{}", "=".repeat(4_000_000));
     everything("quoted-printable", quoted.into_bytes()).unwrap();
 
+    // Outside the parts, with delimiters in it.
+    let outside = many("\r\nx", 1) + "--b--\r\n" + &"y\r\n--b--\r\n".repeat(200_000);
+    everything("closing delimiters", outside.clone().into_bytes()).unwrap();
+    let strays: usize = mime(outside.into_bytes()).unwrap().parts().iter().map(|part| part.strays().count()).sum();
+    assert_eq!(strays, 1);
+
     let dots = stuffed(&b".\r\n".repeat(1_000_000));
     within_bounds("dots", || {
         let budget = Budget::new(1 << 30, 0, &std::env::temp_dir());
@@ -330,7 +336,7 @@ fn the_tree() {
         "--outer-inner\r\n\r\nplain\r\n--outer-inner\r\nContent-Type: text/html\r\n\r\n<p>html\r\n--outer-inner--\r\n",
         "--outer\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nattached\r\n",
         "--outer\r\nContent-Type: application/pdf; name=a.pdf\r\nContent-Disposition: attachment\r\n",
-        "Content-Transfer-Encoding: base64\r\n\r\naGk=\r\n--outer--\r\nepilogue\r\n",
+        "Content-Transfer-Encoding: base64\r\n\r\n//8=\r\n--outer--\r\nepilogue\r\n",
     );
     let mime = mime(message.as_bytes().to_vec()).unwrap();
     let parts: Vec<_> =
@@ -349,7 +355,7 @@ fn the_tree() {
     );
     let file = &mime.parts()[6];
     assert_eq!((file.name(), file.disposition()), (Some("a.pdf"), Disposition::Attachment));
-    assert_eq!(&file.body().unwrap()[..], b"hi");
+    assert_eq!(&file.body().unwrap()[..], b"\xff\xff");
 }
 
 const SHREDS: [&[u8]; 44] = [
