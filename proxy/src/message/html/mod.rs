@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr_iter, memmem};
 
-pub(super) use reference::decode_references;
+pub(super) use reference::{decode_references, decoded_pieces};
 pub(super) use visible::{document_text, visible_text};
 
 #[derive(Debug, PartialEq)]
@@ -208,6 +208,17 @@ mod tests {
         ] {
             assert_eq!(visible(html), text, "{html}");
         }
+    }
+
+    #[test]
+    fn long_text_is_shown_piece_by_piece() {
+        for at in (64 * 1024 - 80)..(64 * 1024 + 4) {
+            let text = format!("{}viagra", "x".repeat(at));
+            assert_eq!(visible(&text.replace("via", "v&#000105;a")), text);
+        }
+        assert_eq!(visible(&"&amp;".repeat(100_000)), "&".repeat(100_000));
+        let longest = decoded_pieces(&"a&lt;".repeat(100_000)).map(|piece| piece.len()).max();
+        assert!(longest.is_some_and(|longest| longest <= 64 * 1024));
     }
 
     #[test]

@@ -26,6 +26,31 @@ pub(in crate::message) fn decode_references(text: &str) -> Cow<'_, str> {
     Cow::Owned(decoded)
 }
 
+/// Bytes of text decoded at once, at most.
+const PIECE: usize = 64 * 1024;
+/// No reference is longer.
+const REFERENCE: usize = 64;
+
+/// The same, piece by piece, so that no more than a piece of a long text is in memory twice.
+pub(in crate::message) fn decoded_pieces(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut end = rest.len();
+        if end > PIECE {
+            let near = PIECE - REFERENCE;
+            // No reference is cut.
+            let reference = memchr(b'&', &rest.as_bytes()[near..PIECE]).map(|at| near + at);
+            end = reference.unwrap_or_else(|| rest.floor_char_boundary(PIECE));
+        }
+        let (piece, tail) = rest.split_at(end);
+        rest = tail;
+        Some(decode_references(piece))
+    })
+}
+
 /// Appends what a reference stands for and gives its length; the ampersand itself if it begins none.
 fn decode_reference(text: &str, decoded: &mut String) -> usize {
     let bytes = text.as_bytes();

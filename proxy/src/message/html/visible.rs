@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Token, Tokens, decode_references};
+use super::{Token, Tokens, decoded_pieces};
 use crate::message::{StoreError, accumulator::Accumulator, budget::Budget, mime::Text};
 
 /// Elements that stand on lines of their own.
@@ -52,7 +52,7 @@ pub(in crate::message) fn visible_text(html: &str, budget: &Budget) -> Result<Te
     let mut out = Visible { sink: Accumulator::new(budget), block: String::new(), gap: Gap::Start };
     for token in Tokens::new(html) {
         match token {
-            Token::Text(text) => out.text(&decode_references(text))?,
+            Token::Text(text) => out.text(text)?,
             Token::Tag(tag) if BLOCKS.iter().any(|name| tag.is(name)) => out.gap(Gap::Line),
             Token::Tag(tag) if tag.is("td") || tag.is("th") => out.gap(Gap::Space),
             Token::Tag(_) | Token::Style(_) | Token::Script(_) => {}
@@ -71,7 +71,7 @@ pub(in crate::message) fn document_text(xml: &str, budget: &Budget) -> Result<Te
     let mut out = Visible { sink: Accumulator::new(budget), block: String::new(), gap: Gap::Start };
     for token in Tokens::new(xml) {
         match token {
-            Token::Text(text) | Token::Style(text) | Token::Script(text) => out.text(&decode_references(text))?,
+            Token::Text(text) | Token::Style(text) | Token::Script(text) => out.text(text)?,
             Token::Tag(tag) => {
                 let local = tag.name.rsplit_once(':').map_or(tag.name, |(_, local)| local);
                 if DOCUMENT_BLOCKS.contains(&local) {
@@ -107,6 +107,10 @@ impl Visible {
     }
 
     fn text(&mut self, text: &str) -> Result<(), StoreError> {
+        decoded_pieces(text).try_for_each(|piece| self.piece(&piece))
+    }
+
+    fn piece(&mut self, text: &str) -> Result<(), StoreError> {
         for character in text.chars() {
             match character {
                 '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\0' => continue,

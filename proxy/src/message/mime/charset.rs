@@ -87,7 +87,15 @@ fn decode_labelled(bytes: &Bytes, label: Option<&str>, budget: &Budget) -> Resul
         None if is_utf8 => |bytes| String::from_utf8_lossy(bytes).into_owned(),
         None => charset_decoder(b"windows-1252").unwrap_or(|bytes| String::from_utf8_lossy(bytes).into_owned()),
     };
-    decode_blocks(bytes, decoder, if is_wide(&label) { usize::MAX } else { BLOCK }, budget)
+    let cut = match decoder {
+        _ if decoder(b"a\0") == "a" => Cut::Wide { high: 1 },
+        _ if decoder(b"\0a") == "a" => Cut::Wide { high: 0 },
+        _ if has_escapes => Cut::Line,
+        _ => Cut::Ascii,
+    };
+    // One that looks for a byte order mark would find one in every block.
+    let little_endian = charset_decoder(b"utf-16le").filter(|_| cut == Cut::Wide { high: 1 });
+    decode_blocks(bytes, little_endian.unwrap_or(decoder), cut, budget)
 }
 
 /// Whether characters of this charset have several bytes each.
@@ -96,14 +104,41 @@ pub(super) fn is_wide(label: &str) -> bool {
     ["16", "32", "ucs-", "unicode"].iter().any(|name| label.contains(name)) && !label.contains("1-1-utf-8")
 }
 
-/// Decodes blocks that end with a line: in every charset but the wide ones a newline byte is a newline, and nothing
-/// reaches over it.
-fn decode_blocks(bytes: &Bytes, decoder: DecoderFnc, block: usize, budget: &Budget) -> Result<Text, StoreError> {
+/// Where text of a charset may be cut so that both sides can be decoded by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// After a newline: no escape reaches over it.
+    Line,
+    /// After a byte that is never a part of another character, or stands in for digits of GB 18030 at the lowest.
+    Ascii,
+    /// After two bytes, of which this one is the high one, but not within a surrogate pair.
+    Wide { high: usize },
+}
+
+impl Cut {
+    /// The end of the block at the beginning of `rest`.
+    fn end(self, rest: &[u8]) -> usize {
+        let Some(beyond) = rest.get(BLOCK..) else { return rest.len() };
+        let length = match self {
+            Self::Line => memchr(b'\n', beyond).map(|at| at + 1),
+            Self::Ascii => beyond.iter().position(|&byte| byte < b'0').map(|at| at + 1),
+            Self::Wide { high } => {
+                beyond.as_chunks::<2>().0.iter().position(|unit| unit[high] & 0xfc != 0xd8).map(|at| 2 * at + 2)
+            }
+        };
+        length.map_or(rest.len(), |length| BLOCK + length)
+    }
+}
+
+/// Decodes block by block; a block that is longer than most is paid for while it is decoded.
+fn decode_blocks(bytes: &Bytes, decoder: DecoderFnc, cut: Cut, budget: &Budget) -> Result<Text, StoreError> {
     let mut decoded = Accumulator::with_capacity(budget, bytes.len() as u64);
     let mut rest = bytes.as_ref();
     while !rest.is_empty() {
-        let end = rest.get(block..).and_then(|beyond| memchr(b'\n', beyond)).map_or(rest.len(), |at| block + at + 1);
-        let (head, tail) = rest.split_at(end);
+        let (head, tail) = rest.split_at(cut.end(rest));
+        // A byte may become three.
+        let cost = (head.len() > 4 * BLOCK).then_some(3 * head.len() as u64);
+        let _paid = cost.map(|cost| budget.memory(cost).ok_or(StoreError::Full)).transpose()?;
         decoded.push(decoder(head).as_bytes())?;
         rest = tail;
     }
@@ -154,6 +189,26 @@ mod tests {
     fn long_text_is_decoded_in_blocks() {
         let line = b"\x83\x6e\x83\x8d\x81\x5b\r\n".repeat(20_000);
         assert_eq!(text(&line, Some("shift_jis")), "\u{30cf}\u{30ed}\u{30fc}\r\n".repeat(20_000));
+    }
+
+    #[test]
+    fn wide_text_is_cut_between_characters() {
+        for lead in 0..4 {
+            let expected = format!("{}{}", "x".repeat(lead), "a\u{1f600}\u{feff}".repeat(40_000));
+            let little: Vec<u8> = expected.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let big: Vec<u8> = expected.encode_utf16().flat_map(u16::to_be_bytes).collect();
+            assert!(text(&little, Some("utf-16")) == expected && text(&big, Some("utf-16be")) == expected);
+        }
+        let units = [0x61, 0x00].repeat(BLOCK);
+        assert_eq!(Cut::Wide { high: 1 }.end(&units), BLOCK + 2);
+    }
+
+    #[test]
+    fn text_without_lines_is_counted_or_cut() {
+        let budget = Budget::new(1 << 20, 0, &std::env::temp_dir());
+        let escapes = Bytes::from(b"\x1b$B%O".repeat(200_000));
+        assert!(matches!(decode(&escapes, Some("iso-2022-jp"), false, &budget), Err(StoreError::Full)));
+        assert_eq!(Cut::Ascii.end(&b"\x83\x6e ".repeat(BLOCK)), BLOCK + 2);
     }
 
     #[test]
