@@ -123,6 +123,9 @@ pub enum MessageFault {
     /// The sender's fault: its attachments unpack to more than the caps allow; the text says which.
     #[error("an attachment cannot be unpacked within limits: {0}")]
     Decoding(String),
+    /// The sender's fault: its URLs have more different hosts than are kept.
+    #[error("URLs of more than {0} hosts")]
+    TooManyHosts(usize),
     /// Not the sender's fault: the bytes could not be kept or read. A refusal for now.
     #[error(transparent)]
     Store(#[from] StoreError),

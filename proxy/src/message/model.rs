@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::verdict::Edit;
+use crate::{config::Excess, verdict::Edit};
 
 use super::{
     MessageFault, MessageLimits, StoreError,
@@ -47,6 +47,8 @@ struct Inner {
     derived: Mutex<Arc<Derived>>,
     /// What could not be unpacked; it is not forgotten.
     marks: OnceLock<Vec<Mark>>,
+    /// Not all hosts of its URLs could be kept; it is not forgotten, either.
+    has_hidden_hosts: OnceLock<()>,
     /// Pages that could not be read, in the whole process, before it was made.
     faults: u64,
 }
@@ -151,6 +153,7 @@ impl Message {
             origin,
             derived: Mutex::default(),
             marks: OnceLock::new(),
+            has_hidden_hosts: OnceLock::new(),
             faults: fault::count(),
         };
         Self { inner: Arc::new(inner) }
@@ -241,11 +244,15 @@ impl Message {
     }
 
     /// What could not be read or unpacked of it, as far as somebody has had it looked into.
-    pub fn marks(&self) -> &[Mark] {
-        match &self.inner.origin {
+    pub fn marks(&self) -> Vec<Mark> {
+        let mut marks = match &self.inner.origin {
             Some(origin) => origin.marks(),
-            None => self.inner.marks.get().map_or(&[], Vec::as_slice),
+            None => self.inner.marks.get().cloned().unwrap_or_default(),
+        };
+        if self.inner.has_hidden_hosts.get().is_some() && !marks.contains(&Mark::Excess) {
+            marks.push(Mark::Excess);
         }
+        marks
     }
 
     /// Bytes that work on its parts goes through, as far as that is known.
@@ -259,12 +266,21 @@ impl Message {
         self.size().saturating_add(unpacked)
     }
 
-    /// URLs and bare domains of header fields and text parts, each once, in order. Found once.
+    /// URLs and bare domains of header fields and text parts, each once, in order; of very many, one for each host. Found
+    /// once.
     pub fn urls(&self) -> Result<Arc<[Url]>, MessageFault> {
         let find = || {
             let (mime, budget) = (self.mime()?, &self.inner.budget);
             let body = mime.urls.get_or_init(|| url::of_parts(&mime, budget)).clone()?;
-            Ok(url::of_message(self.headers(), &body, budget)?)
+            let list = url::of_message(self.headers(), &body, budget)?;
+            if list.is_cut && self.inner.limits.decoding.excess == Excess::Reject {
+                budget.count_structure_fault();
+                return Err(MessageFault::TooManyHosts(url::HOSTS));
+            }
+            if list.is_cut {
+                let _ = self.inner.has_hidden_hosts.set(());
+            }
+            Ok(list)
         };
         self.inner.derived().urls.get_or_init(find).clone().map(|list| list.urls)
     }

@@ -14,7 +14,7 @@ impl MessageFault {
             Self::TooManyParameters(_) | Self::TooManyParts(_) | Self::TooDeep(_) | Self::TooAmbiguous(_) => {
                 Reply::new(554, "5.6.0", &format!("Message refused: {self}"))
             }
-            Self::Decoding(_) => Reply::new(554, "5.7.1", &format!("Message refused: {self}")),
+            Self::Decoding(_) | Self::TooManyHosts(_) => Reply::new(554, "5.7.1", &format!("Message refused: {self}")),
             Self::Store(error) => error.reply(),
         }
     }

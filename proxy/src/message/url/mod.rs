@@ -22,6 +22,11 @@ const URLS: usize = 10_000;
 const BYTES: usize = 1024 * 1024;
 /// Bytes kept of the text of one.
 const TEXT: usize = 2048;
+/// The same once either of these caps is reached: from there on, until as many again were taken, one is kept for each
+/// host that none was kept for, so that no host is hidden behind many URLs of another.
+const SHORT: usize = 256;
+/// Hosts that a message may have at least.
+pub(super) const HOSTS: usize = URLS;
 
 /// Fields that clients make links of, or that name whom a message is from.
 const FIELDS: [&str; 15] = [
@@ -70,17 +75,20 @@ pub struct Url {
 #[derive(Debug, Clone)]
 pub(super) struct UrlList {
     pub(super) urls: Arc<[Url]>,
+    /// There are hosts for which no URL was kept.
+    pub(super) is_cut: bool,
     _permit: Option<Arc<Permit>>,
 }
 
 impl UrlList {
-    fn new(urls: Vec<Url>, budget: &Budget) -> Result<Self, StoreError> {
+    fn new(found: Found, budget: &Budget) -> Result<Self, StoreError> {
+        let Found { urls, is_cut, .. } = found;
         if urls.is_empty() {
-            return Ok(Self { urls: Arc::new([]), _permit: None });
+            return Ok(Self { urls: Arc::new([]), is_cut, _permit: None });
         }
         let bytes: usize = urls.iter().map(|url| size_of::<Url>() + url.text.len() + url.host.len()).sum();
         let permit = budget.memory(bytes as u64).ok_or(StoreError::Full)?;
-        Ok(Self { urls: urls.into(), _permit: Some(Arc::new(permit)) })
+        Ok(Self { urls: urls.into(), is_cut, _permit: Some(Arc::new(permit)) })
     }
 }
 
@@ -96,7 +104,8 @@ pub(super) fn of_message(header: &HeaderSection, body: &UrlList, budget: &Budget
     for url in body.urls.iter() {
         found.keep(url.clone());
     }
-    UrlList::new(found.urls, budget)
+    found.is_cut |= body.is_cut;
+    UrlList::new(found, budget)
 }
 
 /// The URLs of the parts.
@@ -118,25 +127,29 @@ pub(super) fn of_parts(mime: &Mime, budget: &Budget) -> Result<UrlList, StoreErr
         found.part = Some(index);
         plain::find(text.as_str(), &mut found);
     }
-    UrlList::new(found.urls, budget)
+    UrlList::new(found, budget)
 }
 
 /// What was found so far, each once.
 struct Found {
     urls: Vec<Url>,
     known: HashSet<(String, String)>,
+    /// Theirs, once there are too many URLs for all to be kept.
+    hosts: HashSet<String>,
     bytes: usize,
+    is_cut: bool,
     source: UrlSource,
     part: Option<u32>,
 }
 
 impl Found {
     fn new(source: UrlSource, part: Option<u32>) -> Self {
-        Self { urls: Vec::new(), known: HashSet::new(), bytes: 0, source, part }
+        Self { urls: Vec::new(), known: HashSet::new(), hosts: HashSet::new(), bytes: 0, is_cut: false, source, part }
     }
 
+    /// Whether nothing more is taken.
     fn is_full(&self) -> bool {
-        self.urls.len() >= URLS || self.bytes >= BYTES
+        self.is_cut
     }
 
     fn add(&mut self, text: &str, host: String) {
@@ -144,11 +157,28 @@ impl Found {
         self.keep(Url { text, host, source: self.source, part: self.part });
     }
 
-    fn keep(&mut self, url: Url) {
-        if !self.is_full() && self.known.insert((url.text.clone(), url.host.clone())) {
-            self.bytes += url.text.len() + url.host.len();
-            self.urls.push(url);
+    fn keep(&mut self, mut url: Url) {
+        if self.urls.len() < URLS && self.bytes < BYTES {
+            if self.known.insert((url.text.clone(), url.host.clone())) {
+                self.bytes += url.text.len() + url.host.len();
+                self.urls.push(url);
+            }
+            return;
         }
+        if self.hosts.is_empty() {
+            self.hosts = self.urls.iter().map(|url| url.host.clone()).collect();
+        }
+        if self.hosts.contains(&url.host) {
+            return;
+        }
+        if self.urls.len() >= 2 * URLS || self.bytes >= 2 * BYTES {
+            self.is_cut = true;
+            return;
+        }
+        self.hosts.insert(url.host.clone());
+        url.text.truncate(url.text.floor_char_boundary(SHORT));
+        self.bytes += url.text.len() + url.host.len();
+        self.urls.push(url);
     }
 }
 

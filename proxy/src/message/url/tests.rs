@@ -156,3 +156,30 @@ fn hostile_text_takes_linear_time() {
         in_text(&format!("http://a.example/{}", unit.repeat(100_000)));
     }
 }
+
+#[test]
+fn no_host_is_hidden_behind_many() {
+    use crate::{
+        config::Excess,
+        message::{Mark, MessageFault},
+    };
+
+    let message = |text: String, excess| {
+        let decoding = DecodingLimits { excess, ..DecodingLimits::DEFAULT };
+        let limits = MessageLimits { decoding, header_size: 1000, header_fields: 10, mime_parts: 10, mime_depth: 10 };
+        Message::from_bytes(Bytes::from(format!("Subject: a\r\n\r\n{text}")), limits).unwrap()
+    };
+    let many = |hosts: usize| (0..hosts).map(|n| format!("http://a{n}.example/\r\n")).collect::<String>();
+    let one = (0..30_000).map(|n| format!("http://a.example/{n}\r\n")).collect::<String>();
+    let long = (0..2000).map(|n| format!("http://a.example/{n}{}\r\n", "x".repeat(1000))).collect::<String>();
+    for decoys in [one, many(11_000), long] {
+        let message = message(decoys + "http://evil.example/", Excess::Reject);
+        assert!(message.urls().unwrap().iter().any(|url| url.host == "evil.example"));
+        assert!(message.marks().is_empty());
+    }
+    let refused = message(many(30_000), Excess::Reject).urls().unwrap_err();
+    assert!(matches!(refused, MessageFault::TooManyHosts(_)));
+    assert!(refused.reply().to_string().starts_with("554 5.7.1 Message refused: "), "{}", refused.reply());
+    let tagged = message(many(30_000), Excess::Tag);
+    assert_eq!((tagged.urls().unwrap().len(), tagged.marks()), (20_000, vec![Mark::Excess]));
+}
