@@ -236,22 +236,37 @@ impl Budget {
     ///
     /// [`StoreError::Full`] when they do not come free.
     pub async fn reserve(&self, amount: u64, patience: Duration) -> Result<Reservation, StoreError> {
-        let permit = match self.memory(amount) {
-            Some(permit) => permit,
-            None => self.wait_for(Instant::now() + patience, || self.memory(amount)).await?,
-        };
+        match self.reserve_now(amount) {
+            Some(reservation) => Ok(reservation),
+            None => self.wait_for(Instant::now() + patience, || self.reserve_now(amount)).await,
+        }
+    }
+
+    fn reserve_now(&self, amount: u64) -> Option<Reservation> {
+        let permit = self.memory(amount)?;
         self.shared.reserved.fetch_add(amount, Ordering::Relaxed);
-        Ok(Reservation { permit })
+        Some(Reservation { permit })
     }
 
     /// Room for the buffers that a message is read back into from its file, while it is passed on; none is needed for
-    /// one that is in memory.
+    /// one that is in memory. `before_waiting` is called when there is none at once.
     ///
     /// # Errors
     ///
     /// [`StoreError::Full`] when none comes free for eight minutes.
-    pub async fn room_to_read(&self, message: &Message) -> Result<Option<Reservation>, StoreError> {
-        if message.is_spilled() { self.reserve(READ_BACK, TURN_PATIENCE).await.map(Some) } else { Ok(None) }
+    pub async fn room_to_read(
+        &self,
+        message: &Message,
+        before_waiting: impl FnOnce(),
+    ) -> Result<Option<Reservation>, StoreError> {
+        if !message.is_spilled() {
+            return Ok(None);
+        }
+        if let Some(room) = self.reserve_now(READ_BACK) {
+            return Ok(Some(room));
+        }
+        before_waiting();
+        self.reserve(READ_BACK, TURN_PATIENCE).await.map(Some)
     }
 
     /// A handle for one message: the same account, and a list of its own of what is mapped.
@@ -260,12 +275,12 @@ impl Budget {
     }
 
     /// Waits until `size` bytes of a whole message may be worked on. Small messages need not wait; one that is larger
-    /// than all turns together is worked on alone.
+    /// than all turns together is worked on alone. `before_waiting` is called when it is not its turn at once.
     ///
     /// # Errors
     ///
     /// [`StoreError::Full`] after eight minutes.
-    pub async fn turn(&self, size: u64) -> Result<Turn, StoreError> {
+    pub async fn turn(&self, size: u64, before_waiting: impl FnOnce()) -> Result<Turn, StoreError> {
         if size <= SMALL_MESSAGE {
             return Ok(Turn { _permit: None });
         }
@@ -274,6 +289,7 @@ impl Budget {
         if let Ok(permit) = Arc::clone(&shared.turns).try_acquire_many_owned(units) {
             return Ok(Turn { _permit: Some(permit) });
         }
+        before_waiting();
         shared.turn_waits.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting::new(&shared.turns_waiting);
         match tokio::time::timeout(TURN_PATIENCE, Arc::clone(&shared.turns).acquire_many_owned(units)).await {
@@ -577,19 +593,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn large_messages_take_turns() {
         let budget = Budget::for_server(4 << 20, 1, &std::env::temp_dir());
-        let first = budget.turn(600 << 10).await.unwrap();
-        let small = budget.turn(SMALL_MESSAGE).await.unwrap();
+        let at_once = || panic!("nobody is before it");
+        let first = budget.turn(600 << 10, at_once).await.unwrap();
+        let small = budget.turn(SMALL_MESSAGE, at_once).await.unwrap();
+        let (gives_back, given_back) = tokio::sync::oneshot::channel();
         let second = tokio::spawn({
             let budget = budget.clone();
             // More than there is: alone, when everybody else is done.
-            async move { budget.turn(1 << 40).await }
+            async move { budget.turn(1 << 40, || gives_back.send(()).unwrap()).await }
         });
-        tokio::task::yield_now().await;
+        given_back.await.expect("what it holds is given back before it waits");
         assert_eq!((budget.usage().turns_waiting, budget.usage().turn_waits), (1, 1));
         drop((first, small));
         let second = second.await.unwrap().unwrap();
-        assert!(matches!(budget.turn(SMALL_MESSAGE + 1).await, Err(StoreError::Full)), "its patience is over");
+        assert!(matches!(budget.turn(SMALL_MESSAGE + 1, || {}).await, Err(StoreError::Full)), "its patience is over");
         drop(second);
-        budget.turn(1 << 20).await.unwrap();
+        budget.turn(1 << 20, at_once).await.unwrap();
     }
 }

@@ -172,7 +172,9 @@ impl Session {
         scan: Option<antivirus::Stream>,
     ) {
         let size = message.size();
-        let outcome = match self.connection.proxy.budget().turn(size).await {
+        // While a message waits, others may have its upstream connection; its recipients are asked for again.
+        let turn = self.connection.proxy.budget().turn(size, || transaction.opened = None).await;
+        let outcome = match turn {
             Ok(turn) => {
                 let received = message.clone();
                 let scan = scan.map(|scan| scan.finish(&message));
@@ -207,10 +209,13 @@ impl Session {
                 Err(outcome) => *outcome,
             },
             Disposition::Deliver { route } => match self.outgoing(transaction, &message, received).await {
-                Ok(message) => match self.connection.proxy.budget().room_to_read(&message).await {
-                    Ok(_room) => self.deliver(transaction, route, envelope, &message).await,
-                    Err(error) => Outcome::failed(error.reply(), "no room to read the message back"),
-                },
+                Ok(message) => {
+                    let give_back = || transaction.opened = None;
+                    match self.connection.proxy.budget().room_to_read(&message, give_back).await {
+                        Ok(_room) => self.deliver(transaction, route, envelope, &message).await,
+                        Err(error) => Outcome::failed(error.reply(), "no room to read the message back"),
+                    }
+                }
                 Err(outcome) => *outcome,
             },
         }
