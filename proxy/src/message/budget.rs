@@ -26,9 +26,6 @@ use super::{Message, StoreError, spill::Pages};
 
 /// How long a sender waits for room before it is told 452.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a whole message waits for its turn before it is told 452: clients wait ten minutes (RFC 5321 section
-/// 4.5.3.2.6).
-const TURN_PATIENCE: Duration = Duration::from_secs(8 * 60);
 /// Messages of at most so many bytes take no turns.
 const SMALL_MESSAGE: u64 = 128 * 1024;
 /// Bytes that message bytes always leave to sandboxes and buffers. With a `memory_budget` below 160 MiB that is a little
@@ -253,10 +250,11 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] when none comes free for eight minutes.
+    /// [`StoreError::Full`] when none comes free up to the deadline.
     pub async fn room_to_read(
         &self,
         message: &Message,
+        deadline: Instant,
         before_waiting: impl FnOnce(),
     ) -> Result<Option<Reservation>, StoreError> {
         if !message.is_spilled() {
@@ -266,7 +264,7 @@ impl Budget {
             return Ok(Some(room));
         }
         before_waiting();
-        self.reserve(READ_BACK, TURN_PATIENCE).await.map(Some)
+        self.wait_for(deadline, || self.reserve_now(READ_BACK)).await.map(Some)
     }
 
     /// A handle for one message: the same account, and a list of its own of what is mapped.
@@ -279,8 +277,8 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] after eight minutes.
-    pub async fn turn(&self, size: u64, before_waiting: impl FnOnce()) -> Result<Turn, StoreError> {
+    /// [`StoreError::Full`] when it does not come up to the deadline.
+    pub async fn turn(&self, size: u64, deadline: Instant, before_waiting: impl FnOnce()) -> Result<Turn, StoreError> {
         if size <= SMALL_MESSAGE {
             return Ok(Turn { _permit: None });
         }
@@ -292,7 +290,7 @@ impl Budget {
         before_waiting();
         shared.turn_waits.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting::new(&shared.turns_waiting);
-        match tokio::time::timeout(TURN_PATIENCE, Arc::clone(&shared.turns).acquire_many_owned(units)).await {
+        match tokio::time::timeout_at(deadline, Arc::clone(&shared.turns).acquire_many_owned(units)).await {
             Ok(Ok(permit)) => Ok(Turn { _permit: Some(permit) }),
             _ => {
                 shared.refusals.fetch_add(1, Ordering::Relaxed);
@@ -593,21 +591,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn large_messages_take_turns() {
         let budget = Budget::for_server(4 << 20, 1, &std::env::temp_dir());
+        let deadline = Instant::now() + Duration::from_secs(240);
         let at_once = || panic!("nobody is before it");
-        let first = budget.turn(600 << 10, at_once).await.unwrap();
-        let small = budget.turn(SMALL_MESSAGE, at_once).await.unwrap();
+        let first = budget.turn(600 << 10, deadline, at_once).await.unwrap();
+        let small = budget.turn(SMALL_MESSAGE, deadline, at_once).await.unwrap();
         let (gives_back, given_back) = tokio::sync::oneshot::channel();
         let second = tokio::spawn({
             let budget = budget.clone();
             // More than there is: alone, when everybody else is done.
-            async move { budget.turn(1 << 40, || gives_back.send(()).unwrap()).await }
+            async move { budget.turn(1 << 40, deadline, || gives_back.send(()).unwrap()).await }
         });
         given_back.await.expect("what it holds is given back before it waits");
         assert_eq!((budget.usage().turns_waiting, budget.usage().turn_waits), (1, 1));
         drop((first, small));
         let second = second.await.unwrap().unwrap();
-        assert!(matches!(budget.turn(SMALL_MESSAGE + 1, || {}).await, Err(StoreError::Full)), "its patience is over");
+        assert!(
+            matches!(budget.turn(SMALL_MESSAGE + 1, deadline, || {}).await, Err(StoreError::Full)),
+            "its patience is over"
+        );
         drop(second);
-        budget.turn(1 << 20, at_once).await.unwrap();
+        budget.turn(1 << 20, deadline, at_once).await.unwrap();
     }
 }

@@ -24,6 +24,7 @@ use crate::upstream::{Delivery, Recipient, RouteHandle, UpstreamError};
 use crate::verdict::Edit;
 
 use super::received::Received;
+use super::stream::ReadEnd;
 use super::transaction::Transaction;
 use super::{Session, tarpit};
 
@@ -48,6 +49,14 @@ const UPSTREAM_WAITS: Duration = Duration::from_secs(2);
 /// The same while others wait for a connection; and how often that is looked at.
 const UPSTREAM_WAITS_WHEN_WANTED: Duration = Duration::from_millis(100);
 
+/// How long a whole message waits here for room and for its turn, all together, before its client is told 452. Clients
+/// wait ten minutes (RFC 5321 section 4.5.3.2.6), for the filters and the upstream too, and then send it again.
+const WAITS_AT_THE_END: Duration = Duration::from_secs(4 * 60);
+
+/// A client that closes its half of the connection behind a pipelined command may still read the answer (`nc` does);
+/// not after so long.
+const HALF_CLOSED: Duration = Duration::from_secs(60);
+
 /// Recipients with one destination.
 type Group = (Destination, Vec<Recipient>);
 
@@ -65,6 +74,20 @@ impl Opened {
         let is_wanted = self.destination.route.is_short_of_connections();
         let limit = if is_wanted { UPSTREAM_WAITS_WHEN_WANTED } else { UPSTREAM_WAITS };
         limit.saturating_sub(self.since.elapsed())
+    }
+}
+
+/// A message as it was received.
+struct Whole {
+    received: Message,
+    /// Since when its client waits for the answer.
+    since: tokio::time::Instant,
+}
+
+impl Whole {
+    /// Up to when it may wait for its turn and for room.
+    fn deadline(&self) -> tokio::time::Instant {
+        self.since + WAITS_AT_THE_END
     }
 }
 
@@ -172,11 +195,11 @@ impl Session {
         scan: Option<antivirus::Stream>,
     ) {
         let size = message.size();
+        let whole = Whole { received: message.clone(), since: tokio::time::Instant::now() };
         // While a message waits, others may have its upstream connection; its recipients are asked for again.
-        let turn = self.connection.proxy.budget().turn(size, || transaction.opened = None).await;
-        let outcome = match turn {
+        let give_back = || transaction.opened = None;
+        let outcome = match self.connection.proxy.budget().turn(size, whole.deadline(), give_back).await {
             Ok(turn) => {
-                let received = message.clone();
                 let scan = scan.map(|scan| scan.finish(&message));
                 let conclusion = transaction.run.end(message, transaction.envelope(), scan).await;
                 // From here on the message is only passed on.
@@ -184,7 +207,7 @@ impl Session {
                 transaction.run.evaluation().forget_derived();
                 drop(turn);
                 tarpit(&mut transaction.run, &self.connection.proxy).await;
-                self.dispose(&mut transaction, conclusion, &received).await
+                self.dispose(&mut transaction, conclusion, &whole).await
             }
             Err(error) => Outcome::failed(error.reply(), "no turn came for work on the message"),
         };
@@ -199,25 +222,38 @@ impl Session {
         }
     }
 
-    async fn dispose(&mut self, transaction: &mut Transaction, conclusion: Conclusion, received: &Message) -> Outcome {
+    async fn dispose(&mut self, transaction: &mut Transaction, conclusion: Conclusion, whole: &Whole) -> Outcome {
         let Conclusion { disposition, message, envelope } = conclusion;
         match disposition {
             Disposition::Refuse(Refusal { reply, disconnect }) => Outcome { disconnect, ..Outcome::refused(reply) },
             Disposition::Discard => Outcome { kind: MessageOutcome::Discarded, ..Outcome::ours(accepted(transaction)) },
-            Disposition::Quarantine { plugin, reason } => match self.outgoing(transaction, &message, received).await {
-                Ok(message) => self.keep(transaction, &message, envelope, &plugin, reason).await,
-                Err(outcome) => *outcome,
-            },
-            Disposition::Deliver { route } => match self.outgoing(transaction, &message, received).await {
+            Disposition::Quarantine { plugin, reason } => {
+                match self.outgoing(transaction, &message, &whole.received).await {
+                    Ok(_) if self.client_has_left(whole).await => Outcome::aborted(),
+                    Ok(message) => self.keep(transaction, &message, envelope, &plugin, reason).await,
+                    Err(outcome) => *outcome,
+                }
+            }
+            Disposition::Deliver { route } => match self.outgoing(transaction, &message, &whole.received).await {
                 Ok(message) => {
                     let give_back = || transaction.opened = None;
-                    match self.connection.proxy.budget().room_to_read(&message, give_back).await {
-                        Ok(_room) => self.deliver(transaction, route, envelope, &message).await,
+                    match self.connection.proxy.budget().room_to_read(&message, whole.deadline(), give_back).await {
+                        Ok(_room) => self.deliver(transaction, route, envelope, &message, whole).await,
                         Err(error) => Outcome::failed(error.reply(), "no room to read the message back"),
                     }
                 }
                 Err(outcome) => *outcome,
             },
+        }
+    }
+
+    /// Whether the client does not wait for the answer any more. It will send the message again, so that it must not be
+    /// delivered now.
+    async fn client_has_left(&mut self, whole: &Whole) -> bool {
+        match self.connection.stream.ended(&mut self.input).await {
+            None => false,
+            Some(ReadEnd::Closed) if !self.input.is_empty() => whole.since.elapsed() >= HALF_CLOSED,
+            Some(_) => true,
         }
     }
 
@@ -278,6 +314,7 @@ impl Session {
         chosen: Option<String>,
         envelope: Envelope,
         message: &Message,
+        whole: &Whole,
     ) -> Outcome {
         let Some(route) = chosen.or_else(|| self.listening.settings.route.clone()) else {
             return Outcome::failed(Reply::new(451, "4.3.5", "No route is configured for this message"), "no route");
@@ -290,6 +327,9 @@ impl Session {
             && let Some(opened) =
                 transaction.opened.take_if(|opened| opened.destination == *destination && opened.envelope == envelope)
         {
+            if self.client_has_left(whole).await {
+                return Outcome::aborted();
+            }
             return hand_over(opened.delivery, message).await;
         }
         // All recipients of all groups are accepted before any server gets the message.
@@ -299,6 +339,9 @@ impl Session {
                 Ok(delivery) => deliveries.push(delivery),
                 Err(outcome) => return *outcome,
             }
+        }
+        if self.client_has_left(whole).await {
+            return Outcome::aborted();
         }
         let mut last = None;
         for delivery in deliveries {
@@ -367,7 +410,7 @@ impl Outcome {
         Self { kind, ..Self::ours(reply) }
     }
 
-    /// The client left in the middle of its message.
+    /// The client left in the middle of its message, or before the answer to it.
     pub(super) fn aborted() -> Self {
         let reply = Reply::new(451, "4.4.2", "The client left");
         Self { kind: MessageOutcome::Aborted, ..Self::ours(reply) }

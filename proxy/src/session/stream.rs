@@ -97,6 +97,20 @@ impl ClientStream {
         }
     }
 
+    /// How the client's side of the connection has ended, if it has; nothing is waited for. What the client has sent
+    /// meanwhile is read into `input`.
+    pub(super) async fn ended(&mut self, input: &mut BytesMut) -> Option<ReadEnd> {
+        // A pipelined command hides the end from the first read.
+        for _ in 0..2 {
+            match self.read(input, Expecting::Command, Duration::ZERO).await {
+                Ok(()) => {}
+                Err(ReadEnd::Timeout) => return None,
+                Err(end) => return Some(end),
+            }
+        }
+        None
+    }
+
     /// Writes all of `output` and empties it.
     pub(super) async fn write(&mut self, output: &mut BytesMut, patience: Duration) -> io::Result<()> {
         if output.is_empty() {
@@ -190,6 +204,29 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_has_left_is_noticed_whatever_it_said_before() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for said in ["", "QUIT\r\n"] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let stream = listener.accept().await.unwrap().0;
+            let mut input = BytesMut::new();
+            client.write_all(said.as_bytes()).await.unwrap();
+            let mut stream = ClientStream::Plain(stream);
+            assert!(stream.ended(&mut input).await.is_none(), "after {said:?}");
+            drop(client);
+            if let ClientStream::Plain(stream) = &stream {
+                while !stream.ready(tokio::io::Interest::READABLE).await.unwrap().is_read_closed() {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let end = stream.ended(&mut input).await;
+            assert!(matches!(end, Some(ReadEnd::Closed)), "after {said:?}: {end:?}");
+            assert_eq!(input, said, "nothing of it is lost");
+        }
+    }
 
     #[tokio::test]
     async fn what_is_kept_of_a_message_pins_little_more_than_itself() {
