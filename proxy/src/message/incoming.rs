@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     MessageFault, MessageLimits, StoreError,
     budget::{Budget, Held, Permit},
+    fault,
     framing::Framing,
     header_end::{HeaderEnd, HeaderFinder},
     model::Message,
@@ -37,6 +38,8 @@ pub struct Incoming {
     header: Header,
     /// Set while bytes are on their way to the file: a push that was given up in between leaves the rest unknown.
     torn: bool,
+    /// Pages that could not be read, in the whole process, before it began.
+    faults: u64,
 }
 
 /// Small chunks, with the charge for all of the room, unless there was none.
@@ -65,6 +68,7 @@ impl Incoming {
             unwritten: 0,
             header: Header::Arriving(HeaderFinder::new(framing, limits)),
             torn: false,
+            faults: fault::count(),
         }
     }
 
@@ -214,7 +218,7 @@ impl Incoming {
 
     fn header_only(&self, range: Range<Offset>) -> Result<Message, MessageFault> {
         let block = self.rope.gather(range, &self.budget)?;
-        Ok(Message::header_only(block, &self.budget, self.limits))
+        Ok(Message::header_only(block, &self.budget, self.limits, self.faults))
     }
 
     /// Where the body begins among the bytes that arrived, stuffing not counted. None until that is known.
@@ -249,7 +253,7 @@ impl Incoming {
         if self.torn {
             return Err(StoreError::Io(Arc::new(std::io::Error::other("a write was given up"))).into());
         }
-        Message::received(Arc::new(self.rope), end, &self.budget, self.limits)
+        Message::received(Arc::new(self.rope), end, &self.budget, self.limits, self.faults)
     }
 }
 

@@ -49,7 +49,7 @@ struct Inner {
     marks: OnceLock<Vec<Mark>>,
     /// Not all hosts of its URLs could be kept; it is not forgotten, either.
     has_hidden_hosts: OnceLock<()>,
-    /// Pages that could not be read, in the whole process, before it was made.
+    /// Pages that could not be read, in the whole process, before it began to arrive.
     faults: u64,
 }
 
@@ -101,14 +101,16 @@ impl Message {
         if !bytes.is_empty() {
             rope.push(bytes);
         }
-        Self::received(Arc::new(rope), end, &Budget::unlimited(), limits)
+        Self::received(Arc::new(rope), end, &Budget::unlimited(), limits, fault::count())
     }
 
+    /// `faults` are those that had been counted before the first byte was read.
     pub(super) fn received(
         rope: Arc<Rope>,
         end: HeaderEnd,
         budget: &Budget,
         limits: MessageLimits,
+        faults: u64,
     ) -> Result<Self, MessageFault> {
         let header = HeaderSection::new(rope.gather(end.start..end.fields, budget)?);
         let mut content = Content::default();
@@ -125,14 +127,14 @@ impl Message {
         } else {
             content.push(Segment::Rope(rope, end.start..rope_end));
         }
-        Ok(Self::new(content, header, body, budget, limits, None))
+        Ok(Self::new(content, header, body, budget, limits, None, faults))
     }
 
-    pub(super) fn header_only(block: Bytes, budget: &Budget, limits: MessageLimits) -> Self {
+    pub(super) fn header_only(block: Bytes, budget: &Budget, limits: MessageLimits, faults: u64) -> Self {
         let mut content = Content::default();
         content.push(Segment::Plain(block.clone()));
         let body = Body { separated: false, segment: None };
-        Self::new(content, HeaderSection::new(block), body, budget, limits, None)
+        Self::new(content, HeaderSection::new(block), body, budget, limits, None, faults)
     }
 
     fn new(
@@ -142,6 +144,7 @@ impl Message {
         budget: &Budget,
         limits: MessageLimits,
         origin: Option<Self>,
+        faults: u64,
     ) -> Self {
         let inner = Inner {
             size: content.len(),
@@ -154,7 +157,7 @@ impl Message {
             derived: Mutex::default(),
             marks: OnceLock::new(),
             has_hidden_hosts: OnceLock::new(),
-            faults: fault::count(),
+            faults,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -296,7 +299,7 @@ impl Message {
         self.inner.budget.release_pages();
     }
 
-    /// Whether a disk failed since it was made, so that what was read of it cannot be trusted. (Of any message: nobody
+    /// Whether a disk failed since it began to arrive, so that what was read of it cannot be trusted. (Of any message: nobody
     /// knows who read the page.)
     pub fn is_damaged(&self) -> bool {
         fault::count() != self.inner.faults
@@ -330,12 +333,8 @@ impl Message {
             content.push(segment.clone());
         }
         let header = HeaderSection::new(change.header);
-        let mut edited = Self::new(content, header, body, &inner.budget, inner.limits, origin);
-        if let Some(new) = Arc::get_mut(&mut edited.inner) {
-            // What it was made from may have been read wrongly.
-            new.faults = inner.faults;
-        }
-        Ok(edited)
+        // What it was made from may have been read wrongly, so it counts faults from where that does.
+        Ok(Self::new(content, header, body, &inner.budget, inner.limits, origin, inner.faults))
     }
 }
 

@@ -153,6 +153,8 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::message::{DecodingLimits, Framing, Incoming, MessageLimits};
+    use crate::verdict::Edit;
 
     #[test]
     fn what_a_killed_process_left_is_removed() {
@@ -180,6 +182,32 @@ mod tests {
         assert_eq!(fault::count(), before + 1);
         drop(bytes);
         assert_eq!(budget.usage().mappings, 0);
+    }
+
+    #[tokio::test]
+    async fn a_page_that_cannot_be_read_while_a_message_arrives_damages_it() {
+        let limits = MessageLimits {
+            header_size: 1 << 20,
+            header_fields: 100,
+            mime_parts: 100,
+            mime_depth: 10,
+            decoding: DecodingLimits::DEFAULT,
+        };
+        let budget = Budget::new(1 << 20, 1 << 20, &std::env::temp_dir());
+        let file = Arc::new(SpillFile::create(&budget, budget.disk(4096).unwrap()).unwrap());
+        file.append(&[b'x'; 4096]).unwrap();
+        let bytes = file.map(4096, &budget).unwrap();
+        let mut incoming = Incoming::new(&budget, Framing::Plain, limits);
+        file.file.set_len(0).unwrap();
+        assert_eq!(bytes[0], 0);
+        incoming.push(Bytes::from_static(b"Subject: hi\r\n\r\nho\r\n")).await.unwrap();
+        assert!(incoming.headers().unwrap().unwrap().is_damaged());
+        let message = incoming.finish().unwrap();
+        let field = Edit::InsertHeader { position: 0, name: "X".to_owned(), value: b"y".to_vec() };
+        assert!(message.is_damaged() && message.edited(&[field]).unwrap().is_damaged());
+        let mut next = Incoming::new(&budget, Framing::Plain, limits);
+        next.push(Bytes::from_static(b"\r\nho\r\n")).await.unwrap();
+        assert!(!next.finish().unwrap().is_damaged(), "it began afterwards");
     }
 
     #[test]

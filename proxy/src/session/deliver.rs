@@ -207,7 +207,10 @@ impl Session {
                 transaction.run.evaluation().forget_derived();
                 drop(turn);
                 tarpit(&mut transaction.run, &self.connection.proxy).await;
-                self.dispose(&mut transaction, conclusion, &whole).await
+                match undamaged(&conclusion.message) {
+                    Ok(()) => self.dispose(&mut transaction, conclusion, &whole).await,
+                    Err(outcome) => *outcome,
+                }
             }
             Err(error) => Outcome::failed(error.reply(), "no turn came for work on the message"),
         };
@@ -265,17 +268,24 @@ impl Session {
         received: &Message,
     ) -> Result<Message, Box<Outcome>> {
         let stamped = self.stamped(transaction, message).map_err(|reply| Box::new(Outcome::refused(reply)))?;
-        let Some(signing) = transaction.generation.signing(self.listening.chain.name()) else { return Ok(stamped) };
-        let occasion = Occasion {
-            received,
-            evaluation: transaction.run.evaluation(),
-            sender: transaction.sender.as_str(),
-            is_trusted: transaction.facts.trusted,
+        let message = match transaction.generation.signing(self.listening.chain.name()) {
+            None => stamped,
+            Some(signing) => {
+                let occasion = Occasion {
+                    received,
+                    evaluation: transaction.run.evaluation(),
+                    sender: transaction.sender.as_str(),
+                    is_trusted: transaction.facts.trusted,
+                };
+                signing.apply(stamped, &occasion).await.map_err(|fault| {
+                    tracing::warn!(id = transaction.facts.id, %fault, "the message cannot be signed");
+                    Box::new(Outcome::failed(fault.reply(), &fault.to_string()))
+                })?
+            }
         };
-        signing.apply(stamped, &occasion).await.map_err(|fault| {
-            tracing::warn!(id = transaction.facts.id, %fault, "the message cannot be signed");
-            Box::new(Outcome::failed(fault.reply(), &fault.to_string()))
-        })
+        // Signing has read all of it once more.
+        undamaged(&message)?;
+        Ok(message)
     }
 
     /// The message with our Received field on top.
@@ -298,10 +308,6 @@ impl Session {
         };
         let edit =
             Edit::InsertHeader { position: 0, name: "Received".to_owned(), value: received.value().into_bytes() };
-        if message.is_damaged() {
-            tracing::error!("a spill file could not be read; messages under way are refused for now");
-            return Err(Reply::new(451, "4.3.0", "The message cannot be handled now, try again later"));
-        }
         message.edited(&[edit]).map_err(|error| {
             tracing::error!(%error, "the Received field could not be added");
             Reply::new(451, "4.3.0", "The message cannot be handled now, try again later")
@@ -425,6 +431,16 @@ impl Outcome {
         let kind = if reply.is_positive() { MessageOutcome::Delivered } else { MessageOutcome::UpstreamRefused };
         Self { kind, upstream: Some((name, reply.clone())), ..Self::ours(reply) }
     }
+}
+
+/// Whatever was made of a message is worth nothing when bytes of it could not be read, a refusal as much as a delivery.
+fn undamaged(message: &Message) -> Result<(), Box<Outcome>> {
+    if !message.is_damaged() {
+        return Ok(());
+    }
+    tracing::error!("a spill file could not be read; messages under way are refused for now");
+    let reply = Reply::new(451, "4.3.0", "The message cannot be handled now, try again later");
+    Err(Box::new(Outcome::failed(reply, "a spill file could not be read")))
 }
 
 fn another_destination() -> Reply {
