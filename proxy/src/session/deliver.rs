@@ -338,6 +338,8 @@ impl Session {
             }
             return hand_over(opened.delivery, message).await;
         }
+        // A connection that none of them can go on with is for others, who may wait for it; we ourselves may.
+        transaction.opened.take_if(|opened| groups.iter().all(|(destination, _)| *destination != opened.destination));
         // All recipients of all groups are accepted before any server gets the message.
         let mut deliveries = Vec::with_capacity(groups.len());
         for (destination, recipients) in groups {
