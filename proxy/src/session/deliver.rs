@@ -16,7 +16,7 @@ use crate::admin::metrics::MessageOutcome;
 use crate::chain::{Conclusion, Disposition, Envelope, Refusal};
 use crate::config::Listener;
 use crate::generation::Generation;
-use crate::message::{Message, StoreError};
+use crate::message::{Message, Reservation, StoreError};
 use crate::quarantine::{NewRecord, QuarantineError};
 use crate::services::antivirus;
 use crate::signing::Occasion;
@@ -231,20 +231,16 @@ impl Session {
             Disposition::Refuse(Refusal { reply, disconnect }) => Outcome { disconnect, ..Outcome::refused(reply) },
             Disposition::Discard => Outcome { kind: MessageOutcome::Discarded, ..Outcome::ours(accepted(transaction)) },
             Disposition::Quarantine { plugin, reason } => {
-                match self.outgoing(transaction, &message, &whole.received).await {
+                // It goes nowhere from here.
+                transaction.opened = None;
+                match self.outgoing(transaction, &message, whole).await {
                     Ok(_) if self.client_has_left(whole).await => Outcome::aborted(),
-                    Ok(message) => self.keep(transaction, &message, envelope, &plugin, reason).await,
+                    Ok((message, _room)) => self.keep(transaction, &message, envelope, &plugin, reason).await,
                     Err(outcome) => *outcome,
                 }
             }
-            Disposition::Deliver { route } => match self.outgoing(transaction, &message, &whole.received).await {
-                Ok(message) => {
-                    let give_back = || transaction.opened = None;
-                    match self.connection.proxy.budget().room_to_read(&message, whole.deadline(), give_back).await {
-                        Ok(_room) => self.deliver(transaction, route, envelope, &message, whole).await,
-                        Err(error) => Outcome::failed(error.reply(), "no room to read the message back"),
-                    }
-                }
+            Disposition::Deliver { route } => match self.outgoing(transaction, &message, whole).await {
+                Ok((message, _room)) => self.deliver(transaction, route, envelope, &message, whole).await,
                 Err(outcome) => *outcome,
             },
         }
@@ -260,19 +256,19 @@ impl Session {
         }
     }
 
-    /// The message as it leaves: with our Received field, and signed over all that.
+    /// The message as it leaves: with our Received field, and signed over all that. With room to read it back in.
     async fn outgoing(
         &mut self,
         transaction: &mut Transaction,
         message: &Message,
-        received: &Message,
-    ) -> Result<Message, Box<Outcome>> {
+        whole: &Whole,
+    ) -> Result<(Message, Option<Reservation>), Box<Outcome>> {
         let stamped = self.stamped(transaction, message).map_err(|reply| Box::new(Outcome::refused(reply)))?;
         let message = match transaction.generation.signing(self.listening.chain.name()) {
             None => stamped,
             Some(signing) => {
                 let occasion = Occasion {
-                    received,
+                    received: &whole.received,
                     evaluation: transaction.run.evaluation(),
                     sender: transaction.sender.as_str(),
                     is_trusted: transaction.facts.trusted,
@@ -285,7 +281,11 @@ impl Session {
         };
         // Signing has read all of it once more.
         undamaged(&message)?;
-        Ok(message)
+        let give_back = || transaction.opened = None;
+        match self.connection.proxy.budget().room_to_read(&message, whole.deadline(), give_back).await {
+            Ok(room) => Ok((message, room)),
+            Err(error) => Err(Box::new(Outcome::failed(error.reply(), "no room to read the message back"))),
+        }
     }
 
     /// The message with our Received field on top.
