@@ -142,7 +142,7 @@ fn view(message: &Message) -> Result<Vec<String>, MessageFault> {
                 let body = part.body()?;
                 assert_eq!(body.len() as u64, part.size());
                 assert!(part.parent().is_none_or(|parent| (parent as usize) < index));
-                let texts = [part.text()?, part.visible_text()?, part.stray()];
+                let texts = [part.text()?, part.visible_text()?];
                 view.push(format!("{} {:?} {:?}", part.content_type(), part.charset(), part.name()));
                 view.push(String::from_utf8_lossy(&body).into_owned());
                 view.extend(texts.iter().flatten().map(|text| text.as_str().to_owned()));

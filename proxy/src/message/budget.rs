@@ -35,6 +35,9 @@ const SANDBOXES_AT_LEAST: u64 = 16 << 20;
 const READ_BACK: u64 = 256 * 1024;
 /// Bytes made of a message that may be in memory whatever message bytes take.
 const SMALL_CONTENT: u64 = 64 * 1024;
+/// Messages that wait for their turn at once. Each holds what its filters hold, sandboxes above all, which the one whose
+/// turn it is may need.
+const TURNS_WAITING: usize = 64;
 /// Turns are counted in units of so many bytes.
 const TURN_UNIT: u64 = 1024;
 
@@ -277,7 +280,7 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] when it does not come up to the deadline.
+    /// [`StoreError::Full`] when it does not come up to the deadline, and at once when 64 messages wait already.
     pub async fn turn(&self, size: u64, deadline: Instant, before_waiting: impl FnOnce()) -> Result<Turn, StoreError> {
         if size <= SMALL_MESSAGE {
             return Ok(Turn { _permit: None });
@@ -287,9 +290,13 @@ impl Budget {
         if let Ok(permit) = Arc::clone(&shared.turns).try_acquire_many_owned(units) {
             return Ok(Turn { _permit: Some(permit) });
         }
+        let waiting = Waiting::new(&shared.turns_waiting);
+        if waiting.place > TURNS_WAITING {
+            shared.refusals.fetch_add(1, Ordering::Relaxed);
+            return Err(StoreError::Full);
+        }
         before_waiting();
         shared.turn_waits.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting::new(&shared.turns_waiting);
         match tokio::time::timeout_at(deadline, Arc::clone(&shared.turns).acquire_many_owned(units)).await {
             Ok(Ok(permit)) => Ok(Turn { _permit: Some(permit) }),
             _ => {
@@ -391,18 +398,21 @@ pub struct Turn {
 }
 
 /// Counts a waiter for as long as it lives, however its future ends.
-struct Waiting<'a>(&'a AtomicUsize);
+struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    /// It was so many-th to wait.
+    place: usize,
+}
 
 impl<'a> Waiting<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
+        Self { count, place: count.fetch_add(1, Ordering::SeqCst) + 1 }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -611,5 +621,28 @@ mod tests {
         );
         drop(second);
         budget.turn(1 << 20, deadline, at_once).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_messages_wait_for_turns_than_sandboxes_can_bear() {
+        let budget = Budget::for_server(4 << 20, 1, &std::env::temp_dir());
+        let deadline = Instant::now() + Duration::from_secs(240);
+        let held = budget.turn(1 << 20, deadline, || {}).await.unwrap();
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..TURNS_WAITING {
+            let budget = budget.clone();
+            waiting.spawn(async move { budget.turn(1 << 20, deadline, || {}).await.map(drop) });
+        }
+        while budget.usage().turns_waiting < TURNS_WAITING as u64 {
+            tokio::task::yield_now().await;
+        }
+        let one_more = budget.turn(1 << 20, deadline, || panic!("it does not wait")).await;
+        assert!(matches!(one_more, Err(StoreError::Full)));
+        assert!(Instant::now() < deadline, "at once");
+        drop(held);
+        for waited in waiting.join_all().await {
+            waited.unwrap();
+        }
+        assert_eq!((budget.usage().turns_waiting, budget.usage().refusals), (0, 1));
     }
 }
