@@ -5,7 +5,7 @@ use mailweir_testkit::ports;
 
 use crate::client::{expect, small_message};
 use crate::filter::{Say, saying};
-use crate::stage::{Setup, sink, sink_with};
+use crate::stage::{PATIENCE, Setup, sink, sink_with};
 use crate::upstream::{Answer, Picky, Rule};
 
 const CONFIG: &str = r#"
@@ -179,4 +179,32 @@ async fn a_slow_client_keeps_no_upstream_connection() {
     let both = ["bob@example.com", "carol@example.com"];
     let recipients: Vec<Vec<String>> = main.messages().into_iter().map(|message| message.recipients).collect();
     assert_eq!(recipients, [&["bob@example.com"][..], &both[..], &both[..]]);
+}
+
+/// Who does not wait for the answer will send the message again, so that now nobody gets it.
+#[tokio::test]
+async fn a_message_whose_client_has_left_is_not_delivered() {
+    const PLUGIN: &str = "[plugin.slow]\n";
+    let main = sink().await;
+    let config = config(r#"["@main"]"#).replace("[chain.inbound]", "[chain.inbound]\nplugins = [\"slow\"]\n") + PLUGIN;
+    // Held up until the drain, which ends that.
+    let slow = saying(&[("end-of-message", Say::Tarpit(30_000))]);
+    let mut stage = Setup::new(&config).address("main", main.address()).filter("slow", &slow).start().await;
+    let mut leaving = stage.client("inbound").await;
+    leaving.begin_data("alice@sender.test", &["bob@example.com"]).await;
+    leaving.send(small_message("leaving")).await;
+    leaving.send(".\r\n").await;
+    drop(leaving);
+    let mut patient = stage.client("inbound").await;
+    patient.begin_data("alice@sender.test", &["bob@example.com"]).await;
+    patient.send(small_message("patient")).await;
+    // Pipelined, and nothing to say any more.
+    patient.send(".\r\nQUIT\r\n").await;
+    stage.proxy.signal("TERM").await.unwrap();
+    expect(&patient.reply().await, "250 2.0.0 Ok: message");
+    let status = stage.proxy.terminate(PATIENCE / 4).await.unwrap();
+    assert_eq!(status.code(), Some(0), "{}", stage.proxy.log());
+    assert_eq!(main.count(), 1, "{}", stage.proxy.log());
+    let verdicts: Vec<String> = stage.message_lines().iter().map(|line| line["verdict"].to_string()).collect();
+    assert!(verdicts.iter().any(|verdict| verdict.contains("aborted")), "{verdicts:?}");
 }
