@@ -60,7 +60,7 @@ pub async fn run(arguments: ReplayArguments, config: Config) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where each message is written: under its own name, which no other may have. A message that is stored is never replaced.
+/// Where each message is written: under its own name, which no other may have. No message that is read is replaced.
 fn outputs(arguments: &ReplayArguments) -> Result<Vec<Option<PathBuf>>> {
     let Some(directory) = &arguments.write else { return Ok(vec![None; arguments.messages.len()]) };
     std::fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
@@ -70,15 +70,24 @@ fn outputs(arguments: &ReplayArguments) -> Result<Vec<Option<PathBuf>>> {
         let path = directory.join(name);
         let output = Some(path.clone());
         ensure!(!outputs.contains(&output), "--write: two messages are called {}", name.display());
-        ensure!(!path.exists(), "--write: {} exists; give a directory without it", path.display());
+        let is_input = || arguments.messages.iter().any(|message| is_same_file(message, &path));
+        ensure!(
+            !path.exists() || !is_input(),
+            "--write: {} is one of the messages; give another directory",
+            path.display()
+        );
         outputs.push(output);
     }
     Ok(outputs)
 }
 
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
+}
+
 /// As BDAT would carry it: CRLF line ends, no dot-stuffing.
 fn write(file: &Path, message: &Message) -> Result<()> {
-    let mut file = BufWriter::new(File::create_new(file)?);
+    let mut file = BufWriter::new(File::create(file)?);
     for chunk in message.chunks() {
         file.write_all(&chunk?)?;
     }

@@ -56,6 +56,16 @@ async fn the_host_is_not_entered_from_within_a_call() {
 }
 
 #[tokio::test]
+async fn the_host_is_not_entered_while_it_answers() {
+    let bench = Bench::new();
+    let mut sandbox = bench.ready("calls-the-host-while-answered").await;
+    let failure = sandbox.end(&bench.view(b"Subject: x\r\n\r\n")).await.unwrap_err();
+    let Failure::Plugin { cause, detail } = failure else { panic!("{failure}") };
+    assert_eq!(cause, Cause::Trap);
+    assert!(detail.contains("cannot leave component instance"), "{detail}");
+}
+
+#[tokio::test]
 async fn handles_are_bounded() {
     let (cause, detail) = failure("hoards-handles").await;
     assert_eq!(cause, Cause::Trap);
