@@ -11,13 +11,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use mailweir::config;
-use mailweir::message::{Message, MessageLimits};
+use mailweir::message::{DecodingLimits, Message, MessageLimits};
 use mailweir::services::authentication::{Authentication, BodyHashes, Evaluation, Identity, Outcome};
 use mailweir::services::dns::Dns;
 use mailweir_fuzz::{Cut, bit, run, split_settings};
 use tokio::net::UdpSocket;
 
-const LIMITS: MessageLimits = MessageLimits { header_size: 1 << 16, header_fields: 200, mime_parts: 40, mime_depth: 8 };
+const LIMITS: MessageLimits = MessageLimits {
+    header_size: 1 << 16,
+    header_fields: 200,
+    mime_parts: 40,
+    mime_depth: 8,
+    decoding: DecodingLimits::DEFAULT,
+};
 const SEPARATOR: &[u8] = b"<record>";
 /// Octets of an answer over UDP.
 const ANSWER: usize = 1200;

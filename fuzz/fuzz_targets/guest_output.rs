@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use mailweir::host::output::{decision, edits, types};
-use mailweir::message::{Framing, Message, MessageLimits, Wire};
+use mailweir::message::{DecodingLimits, Framing, Message, MessageLimits, Wire};
 use mailweir::verdict::{Edit, Verdict};
 use mailweir_smtp::address::Mailbox;
 use mailweir_smtp::reply::{Reply, ReplyParser};
@@ -68,8 +68,13 @@ enum Name<'a> {
     Tag,
 }
 
-const LIMITS: MessageLimits =
-    MessageLimits { header_size: 1 << 20, header_fields: 10_000, mime_parts: 100, mime_depth: 10 };
+const LIMITS: MessageLimits = MessageLimits {
+    header_size: 1 << 20,
+    header_fields: 10_000,
+    mime_parts: 100,
+    mime_depth: 10,
+    decoding: DecodingLimits::DEFAULT,
+};
 
 fuzz_target!(|returned: Returned<'_>| {
     check_decision(&returned);

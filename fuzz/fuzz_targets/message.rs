@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use mailweir::message::scan::{self, PatternOptions, PatternSet, Scope};
-use mailweir::message::{Budget, Framing, Incoming, Message, MessageFault, MessageLimits, Wire};
+use mailweir::message::{Budget, DecodingLimits, Framing, Incoming, Message, MessageFault, MessageLimits, Wire};
 use mailweir_fuzz::{Cut, bit, run, split_settings};
 use mailweir_smtp::data::{BareNewline, DotUnstuffer};
 
@@ -18,7 +18,13 @@ use support::framing::{scan, scan_chunks};
 use support::lax;
 
 /// Low, so that inputs come near them.
-const LIMITS: MessageLimits = MessageLimits { header_size: 4096, header_fields: 40, mime_parts: 40, mime_depth: 8 };
+const LIMITS: MessageLimits = MessageLimits {
+    header_size: 4096,
+    header_fields: 40,
+    mime_parts: 40,
+    mime_depth: 8,
+    decoding: DecodingLimits::DEFAULT,
+};
 
 static PATTERNS: LazyLock<Vec<PatternSet>> = LazyLock::new(|| {
     let compile = |patterns: &[&str], options| {
@@ -137,7 +143,7 @@ fn view(message: &Message) -> Result<Vec<String>, MessageFault> {
     assert!(message.body_offset() <= message.size());
     match message.mime() {
         Ok(mime) => {
-            assert!(mime.parts().len() <= LIMITS.mime_parts);
+            assert!(mime.parts().len() <= LIMITS.mime_parts + LIMITS.decoding.entries);
             for (index, part) in mime.parts().iter().enumerate() {
                 let body = part.body()?;
                 assert_eq!(body.len() as u64, part.size());

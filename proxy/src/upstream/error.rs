@@ -111,7 +111,7 @@ impl UpstreamError {
 }
 
 /// A reply of the upstream's as the client may hear it: word for word, but a line too long for SMTP is cut at
-/// [`MAX_TEXT`](mailweir_smtp::reply::MAX_TEXT) octets, and a 421 becomes a 451.
+/// [`MAX_TEXT`] octets, and a 421 becomes a 451.
 ///
 /// 421 says that whoever sends it closes the connection (RFC 5321 section 3.8), which is true of the upstream's
 /// connection to us and not of ours to the client. The enhanced code and the text stay: both are of class 4.
