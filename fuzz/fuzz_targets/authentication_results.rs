@@ -3,6 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../plugins/auth/src/punycode.rs"]
+mod punycode;
+
 #[path = "../../plugins/auth/src/forged.rs"]
 mod forged;
 
