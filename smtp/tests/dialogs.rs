@@ -293,3 +293,16 @@ fn unescape(text: &str) -> Vec<u8> {
     bytes.extend_from_slice(rest.as_bytes());
     bytes
 }
+
+/// Whoever drives a session from any bytes says "shake hands if that is due" at any time.
+#[test]
+fn a_handshake_is_played_once() {
+    let policy = ServerPolicy { tls: TlsPolicy::Offered, ..ServerPolicy::new("mx.example.com") };
+    let mut driver = Driver::new(policy, Answers::default());
+    driver.feed(b"EHLO c\r\nSTARTTLS\r\nNOOP\r\n");
+    driver.establish_tls_if_agreed();
+    driver.feed(b"NO");
+    driver.establish_tls_if_agreed();
+    driver.feed(b"OP\r\n");
+    assert_eq!(driver.codes(), [220, 250, 220, 250]);
+}

@@ -32,6 +32,8 @@ pub(crate) struct Driver {
     input: BytesMut,
     answers: Answers,
     transaction: Transaction,
+    /// STARTTLS was agreed on, and the handshake is still to come.
+    handshake_due: bool,
     framing: Framing,
     content: Vec<u8>,
     pub(crate) happenings: Vec<Happening>,
@@ -48,6 +50,7 @@ impl Driver {
             input: BytesMut::new(),
             answers,
             transaction: Transaction::None,
+            handshake_due: false,
             framing: Framing::Plain,
             content: Vec::new(),
             happenings: Vec::new(),
@@ -70,16 +73,14 @@ impl Driver {
 
     /// Plays the handshake, if that is what comes next.
     pub(crate) fn establish_tls_if_agreed(&mut self) {
-        let mut latest = self.happenings.iter().rev();
-        let agreed = matches!(latest.next(), Some(Happening::Reply(reply)) if reply.is_positive())
-            && matches!(latest.next(), Some(Happening::Event(Event::StartTls)));
-        if agreed {
+        if self.handshake_due {
             self.establish_tls();
         }
     }
 
     /// Plays the handshake.
     pub(crate) fn establish_tls(&mut self) {
+        self.handshake_due = false;
         self.server.tls_established(&mut self.input);
         assert!(self.input.is_empty(), "bytes from before TLS are dropped");
     }
@@ -117,6 +118,7 @@ impl Driver {
     fn record_and_answer(&mut self, event: Event) {
         let accepted = self.answer_event(&event);
         self.transaction.step(&event, accepted);
+        self.handshake_due |= accepted && event == Event::StartTls;
         if let Event::MessageEnd(Ok(_)) = event {
             self.happenings.push(Happening::Message(self.framing, std::mem::take(&mut self.content)));
         }
