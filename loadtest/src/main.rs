@@ -11,7 +11,6 @@ mod measure;
 #[expect(dead_code, reason = "generator and sink take it up next")]
 mod proof;
 mod report;
-mod table;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -20,12 +19,12 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use arguments::{Arguments, Command, SendArguments};
-use report::Report;
+use report::model::Results;
 
 fn main() -> ExitCode {
     let Command::Send(arguments) = Arguments::parse().command;
     match run(&arguments) {
-        Ok(report) if report.messages.all_sent() => ExitCode::SUCCESS,
+        Ok(results) if results.passed() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
         Err(error) => {
             // Nothing can be done about a closed standard error.
@@ -36,14 +35,14 @@ fn main() -> ExitCode {
 }
 
 /// Sends, and prints the result.
-fn run(arguments: &SendArguments) -> anyhow::Result<Report> {
+fn run(arguments: &SendArguments) -> anyhow::Result<Results> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = arguments.threads {
         builder.worker_threads(threads.get().into());
     }
     let runtime = builder.enable_all().build().context("starting the runtime")?;
-    let report = runtime.block_on(send::send(arguments))?;
-    let text = if arguments.json { serde_json::to_string(&report)? + "\n" } else { table::table(&report) };
+    let results = runtime.block_on(send::send(arguments))?;
+    let text = if arguments.json { serde_json::to_string(&results)? + "\n" } else { report::table(&results) };
     std::io::stdout().write_all(text.as_bytes()).context("writing the result")?;
-    Ok(report)
+    Ok(results)
 }

@@ -3,34 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
-
 use crate::connection::Failure;
-
-/// What a latency or a reply belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Phase {
-    /// From the first SYN to the greeting.
-    Connect,
-    /// EHLO to its reply.
-    Hello,
-    /// MAIL to its reply. As for RCPT and DATA, pipelined or not: from the write that carried the command.
-    Mail,
-    /// RCPT to its reply; one for each recipient.
-    Rcpt,
-    /// DATA to its reply.
-    Data,
-    /// From the write that carried the final dot, or the end of the BDAT chunk, to the reply.
-    EndOfData,
-    /// RSET to its reply.
-    Reset,
-    /// QUIT to its reply.
-    Quit,
-    /// From MAIL to the last reply, of messages taken.
-    Message,
-}
+pub(crate) use crate::report::model::Phase;
+use crate::report::model::{self, Messages, Run};
+use hdrhistogram::Histogram;
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +93,44 @@ impl Measurements {
     /// The latencies of the phases that there were, in order.
     pub(crate) fn latencies(&self) -> impl Iterator<Item = (Phase, &Latency)> {
         self.latencies.iter().map(|(phase, latency)| (*phase, latency))
+    }
+
+    /// All of it, for a report. `requested`: messages that were to be sent.
+    pub(crate) fn run(&self, name: &str, requested: u64, sessions: u64, duration: Duration) -> Run {
+        let seconds = duration.as_secs_f64();
+        let messages = Messages { requested, sent: self.sent, refused: self.refused, lost: self.lost };
+        let refusals = self.replies.iter().filter(|((_, code), _)| *code >= 400);
+        let refusals = refusals.map(|(&(phase, code), &count)| model::Failure {
+            phase: Some(phase),
+            code: Some(code),
+            error: None,
+            count,
+            example: String::new(),
+        });
+        let errors = self.errors.iter().map(|(error, &count)| model::Failure {
+            phase: None,
+            code: None,
+            error: Some(error.clone()),
+            count,
+            example: String::new(),
+        });
+        let mut run = Run {
+            name: name.to_owned(),
+            seconds,
+            sessions,
+            connections: self.connections,
+            messages,
+            bytes: self.bytes,
+            messages_per_second: self.sent as f64 / seconds,
+            bytes_per_second: self.bytes as f64 / seconds,
+            failures: refusals.chain(errors).collect(),
+            latency: self.latencies().map(|(phase, latency)| model::Latency::new(phase, latency.histogram())).collect(),
+            ..Run::default()
+        };
+        for ((_, code), count) in &self.replies {
+            run.replies.add(*code, *count);
+        }
+        run
     }
 
     /// Adds what happened in one session since the last time, and empties it.

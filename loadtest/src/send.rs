@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::arguments::SendArguments;
 use crate::content::Content;
 use crate::measure::{Measurements, Sample};
-use crate::report::Report;
+use crate::report::model::Results;
 use crate::session::Session;
 
 /// What all sessions have in common.
@@ -37,7 +37,7 @@ pub(crate) struct Plan {
 /// # Errors
 ///
 /// When it cannot begin: no content, no such host.
-pub(crate) async fn send(arguments: &SendArguments) -> anyhow::Result<Report> {
+pub(crate) async fn send(arguments: &SendArguments) -> anyhow::Result<Results> {
     let plan = Arc::new(Plan::new(arguments).await?);
     let start = Instant::now();
     let mut sessions = JoinSet::new();
@@ -54,7 +54,11 @@ pub(crate) async fn send(arguments: &SendArguments) -> anyhow::Result<Report> {
             Ok(()) = tokio::signal::ctrl_c() => plan.stop(),
         }
     }
-    Ok(Report::new(arguments, &plan.measurements(), start.elapsed()))
+    let mut results = Results::new("send");
+    results.seconds = start.elapsed().as_secs_f64();
+    let run = plan.measurements().run("send", plan.messages, arguments.sessions.get().into(), start.elapsed());
+    results.runs.push(run);
+    Ok(results)
 }
 
 impl Plan {

@@ -19,7 +19,10 @@ struct Run {
 
 impl Run {
     fn json(&self) -> Value {
-        serde_json::from_str(&self.output).unwrap_or_else(|error| panic!("{error}: {} {}", self.output, self.errors))
+        let results: Value = serde_json::from_str(&self.output)
+            .unwrap_or_else(|error| panic!("{error}: {} {}", self.output, self.errors));
+        assert_eq!(results["format"], "mailweir-load/1");
+        results["runs"][0].clone()
     }
 }
 
@@ -151,14 +154,14 @@ async fn check_failure(behaviour: Behaviour, arguments: &[&str], expected: [u64;
 #[tokio::test]
 async fn a_refused_message_is_a_failure() {
     let json = check_failure(Behaviour { refused_message: 2, ..Behaviour::default() }, &[], [4, 1, 0]).await;
-    assert_eq!(json["refusals"], serde_json::json!([{"phase": "end_of_data", "code": 451, "count": 1}]));
+    assert_eq!(json["failures"], serde_json::json!([{"phase": "end_of_data", "code": 451, "count": 1}]));
 }
 
 #[tokio::test]
 async fn refused_recipients_are_failures() {
     let all = Behaviour { refused_recipients: "recipient", ..Behaviour::default() };
     let json = check_failure(all, &[], [0, 5, 0]).await;
-    assert_eq!(json["refusals"], serde_json::json!([{"phase": "rcpt", "code": 550, "count": 5}]));
+    assert_eq!(json["failures"], serde_json::json!([{"phase": "rcpt", "code": 550, "count": 5}]));
     let some = Behaviour { refused_recipients: "recipient-2", ..Behaviour::default() };
     check_failure(some, &["--recipients", "3"], [0, 5, 0]).await;
 }
@@ -167,20 +170,23 @@ async fn refused_recipients_are_failures() {
 async fn a_lost_connection_is_replaced() {
     let json = check_failure(Behaviour { dropped_message: 3, ..Behaviour::default() }, &[], [4, 0, 1]).await;
     assert_eq!(json["connections"], 2);
-    assert_eq!(json["errors"], serde_json::json!({"closed by the server": 1}));
+    assert_eq!(json["failures"], serde_json::json!([{"error": "closed by the server", "count": 1}]));
 }
 
 #[tokio::test]
 async fn after_421_the_connection_is_replaced() {
     let json = check_failure(Behaviour { messages_per_connection: 2, ..Behaviour::default() }, &[], [4, 1, 0]).await;
     assert_eq!(json["connections"], 2);
-    assert_eq!(json["refusals"], serde_json::json!([{"phase": "mail", "code": 421, "count": 1}]));
+    assert_eq!(json["failures"], serde_json::json!([{"phase": "mail", "code": 421, "count": 1}]));
 }
 
 #[tokio::test]
 async fn a_server_that_turns_everybody_away_loses_each_message() {
     let json = check_failure(Behaviour { turns_away: true, ..Behaviour::default() }, &[], [0, 0, 5]).await;
-    assert_eq!(json["errors"], serde_json::json!({"turned away with 554": 5}));
+    assert_eq!(
+        json["failures"],
+        serde_json::json!([{"phase": "connect", "code": 554, "count": 5}, {"error": "turned away with 554", "count": 5}])
+    );
 }
 
 #[tokio::test]
@@ -191,7 +197,7 @@ async fn nobody_listens() {
     drop(listener);
     let run = send(&address, &["--messages", "2", "--json"]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.json()["errors"], serde_json::json!({"connect: connection refused": 2}));
+    assert_eq!(run.json()["failures"], serde_json::json!([{"error": "connect: connection refused", "count": 2}]));
 }
 
 #[tokio::test]
@@ -200,7 +206,7 @@ async fn a_server_that_hangs_is_given_up() {
     let run =
         send(&listener.local_addr().unwrap().to_string(), &["--messages", "1", "--timeout", "0.05", "--json"]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.json()["errors"], serde_json::json!({"timed out": 1}));
+    assert_eq!(run.json()["failures"], serde_json::json!([{"error": "timed out", "count": 1}]));
 }
 
 #[tokio::test]

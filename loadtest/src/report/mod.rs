@@ -1,0 +1,6 @@
+//! Results, for people and for programs.
+
+pub(crate) mod model;
+mod table;
+
+pub(crate) use table::table;
