@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use mailweir_smtp::address::{ClientName, Mailbox, ReversePath};
 
+use crate::sink::SinkArguments;
+
 /// Sends mail to an SMTP server and measures how it takes it.
 #[derive(Debug, Parser)]
 #[command(name = "mailweir-load", version)]
@@ -21,6 +23,8 @@ pub(crate) enum Command {
     ///
     /// Exits with 0 when every message was taken, 1 when one was not, 2 when it could not begin.
     Send(SendArguments),
+    /// A server that takes mail and gets rid of it, or fails as it is told, at next to no cost.
+    Sink(SinkArguments),
 }
 
 #[derive(Debug, Args)]
@@ -101,8 +105,10 @@ mod tests {
 
     fn parse(words: &[&str]) -> Result<SendArguments, clap::Error> {
         let words = ["mailweir-load", "send", "127.0.0.1:25"].iter().chain(words);
-        let Command::Send(arguments) = Arguments::try_parse_from(words)?.command;
-        Ok(arguments)
+        match Arguments::try_parse_from(words)?.command {
+            Command::Send(arguments) => Ok(arguments),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

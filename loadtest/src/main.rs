@@ -8,9 +8,10 @@ mod session;
 mod connection;
 mod content;
 mod measure;
-#[expect(dead_code, reason = "generator and sink take it up next")]
+#[expect(dead_code, reason = "the generator takes it up next")]
 mod proof;
 mod report;
+mod sink;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -22,10 +23,13 @@ use arguments::{Arguments, Command, SendArguments};
 use report::model::Results;
 
 fn main() -> ExitCode {
-    let Command::Send(arguments) = Arguments::parse().command;
-    match run(&arguments) {
-        Ok(results) if results.passed() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(1),
+    let ended = match Arguments::parse().command {
+        Command::Send(arguments) => send(&arguments).map(|results| results.passed()),
+        Command::Sink(arguments) => sink::run(&arguments).map(|()| true),
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
         Err(error) => {
             // Nothing can be done about a closed standard error.
             let _ = writeln!(std::io::stderr(), "mailweir-load: {error:#}");
@@ -35,7 +39,7 @@ fn main() -> ExitCode {
 }
 
 /// Sends, and prints the result.
-fn run(arguments: &SendArguments) -> anyhow::Result<Results> {
+fn send(arguments: &SendArguments) -> anyhow::Result<Results> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = arguments.threads {
         builder.worker_threads(threads.get().into());

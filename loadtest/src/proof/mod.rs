@@ -20,8 +20,9 @@ use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use twox_hash::xxhash3_128::Hasher;
 
-#[expect(unused_imports, reason = "generator and sink take it up next")]
-pub(crate) use account::{Received, Sent, Verdict};
+pub(crate) use account::Received;
+#[cfg_attr(not(test), expect(unused_imports, reason = "the generator takes it up next"))]
+pub(crate) use account::{Sent, Verdict};
 pub(crate) use numbers::Numbers;
 
 /// The begin of the line.

@@ -206,7 +206,7 @@ pub(crate) struct ProcessSample {
     pub(crate) memory: u64,
 }
 
-/// What a sink saw.
+/// What a sink saw. Only messages that it answered 250 count.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct SinkCounts {
     pub(crate) seconds: f64,
@@ -215,12 +215,10 @@ pub(crate) struct SinkCounts {
     pub(crate) open_connections: u64,
     /// Connections that went on within TLS.
     pub(crate) tls: u64,
-    /// Messages that came whole and were answered 250.
+    /// Messages taken.
     pub(crate) messages: u64,
     /// Of these, without dot stuffing.
     pub(crate) bytes: u64,
-    /// Recipients of these.
-    pub(crate) recipients: u64,
     /// Commands and messages that were answered 4xx as the sink was told to.
     pub(crate) tempfailed: u64,
     /// The same with 5xx.
@@ -231,29 +229,14 @@ pub(crate) struct SinkCounts {
     pub(crate) delayed: u64,
     /// Commands that the sink could not make sense of.
     pub(crate) errors: u64,
-    /// Messages that came whole, whatever the answer, without a line of proof.
-    pub(crate) without_proof: u64,
-    /// What the lines of proof in the messages say; by run.
-    pub(crate) proofs: Vec<ProofCounts>,
-}
-
-/// The messages of one run, by their lines of proof. Only those that were answered 250 count as seen.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(crate) struct ProofCounts {
-    /// The run's name.
-    pub(crate) run: String,
-    /// Different messages seen.
+    /// Handshakes that failed, and messages that could not be stored.
+    pub(crate) failures: u64,
+    /// Different messages, by their proofs.
     pub(crate) distinct: u64,
-    /// Messages beyond the first of the same number.
+    /// Of these, those that came more than once.
     pub(crate) doubled: u64,
-    /// Messages whose content is not what their proof says, whatever they were answered.
+    /// Of these, those whose content is not what their proof says.
     pub(crate) altered: u64,
-    /// Up to a hundred numbers of messages that were doubled.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) doubled_numbers: Vec<u64>,
-    /// The same of altered ones.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) altered_numbers: Vec<u64>,
 }
 
 /// Something that was to be shown.

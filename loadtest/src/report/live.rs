@@ -1,0 +1,206 @@
+//! The line that says how a measurement is going, on standard error.
+//!
+//! On a terminal it changes each second. Elsewhere, as in a log, there is one line every ten seconds; or none, when nobody wants it.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Between lines that stay.
+const LINES_EVERY: Duration = Duration::from_secs(10);
+
+/// What is to be reached.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Goal {
+    /// So many messages.
+    Messages(u64),
+    /// So much time.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the generator takes it up next"))]
+    Time(Duration),
+    /// It goes on until it is ended.
+    None,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loudness {
+    Quiet,
+    /// As much as there is a use for.
+    Usual,
+}
+
+/// The last second, and all so far.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Glance {
+    pub(crate) elapsed: Duration,
+    /// Messages answered so far.
+    pub(crate) messages: u64,
+    /// Of these, or besides, what failed.
+    pub(crate) failed: u64,
+    /// In the last second.
+    pub(crate) messages_per_second: f64,
+    /// In the last second.
+    pub(crate) bytes_per_second: f64,
+    /// Open now.
+    pub(crate) connections: u64,
+    /// Of the last second, in microseconds.
+    pub(crate) p99: Option<f64>,
+}
+
+/// The line.
+pub(crate) struct Live {
+    goal: Goal,
+    form: Form,
+}
+
+enum Form {
+    Silent,
+    Lines { next: Duration },
+    Bar(ProgressBar),
+}
+
+impl Live {
+    pub(crate) fn new(goal: Goal, loudness: Loudness) -> Self {
+        let form = match loudness {
+            Loudness::Quiet => Form::Silent,
+            Loudness::Usual if std::io::stderr().is_terminal() => Form::Bar(bar(goal)),
+            Loudness::Usual => Form::Lines { next: LINES_EVERY },
+        };
+        Self { goal, form }
+    }
+
+    /// To be called each second.
+    pub(crate) fn show(&mut self, glance: &Glance) {
+        match &mut self.form {
+            Form::Silent => {}
+            Form::Bar(bar) => {
+                match self.goal {
+                    Goal::Messages(_) => bar.set_position(glance.messages),
+                    Goal::Time(_) => bar.set_position(whole_milliseconds(glance.elapsed)),
+                    Goal::None => bar.tick(),
+                }
+                bar.set_message(says(glance));
+            }
+            Form::Lines { next } => {
+                if glance.elapsed >= *next {
+                    *next = glance.elapsed + LINES_EVERY;
+                    let line = format!(
+                        "{:>4.0} s  {}  {}",
+                        glance.elapsed.as_secs_f64(),
+                        progress(self.goal, glance),
+                        says(glance)
+                    );
+                    // Nothing can be done about a closed standard error.
+                    let _ = writeln!(std::io::stderr(), "{}", line.replace("    ", "  ").trim_end());
+                }
+            }
+        }
+    }
+
+    /// Makes room for the result.
+    pub(crate) fn finish(self) {
+        if let Form::Bar(bar) = self.form {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(goal: Goal) -> ProgressBar {
+    let (length, template) = match goal {
+        Goal::Messages(messages) => (Some(messages), "{elapsed:>4} {bar:24} {percent:>3} %  {msg}"),
+        Goal::Time(time) => (Some(whole_milliseconds(time)), "{elapsed:>4} {bar:24} {percent:>3} %  {msg}"),
+        Goal::None => (None, "{elapsed:>4} {spinner}  {msg}"),
+    };
+    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+    // The template is one of ours; the usual style does as well.
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"),
+    );
+    bar
+}
+
+fn whole_milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn progress(goal: Goal, glance: &Glance) -> String {
+    let share = match goal {
+        Goal::Messages(messages) => glance.messages as f64 / messages.max(1) as f64,
+        Goal::Time(time) => glance.elapsed.as_secs_f64() / time.as_secs_f64().max(1e-3),
+        Goal::None => return format!("{} messages", glance.messages),
+    };
+    format!("{:>3.0} %", 100.0 * share.min(1.0))
+}
+
+fn says(glance: &Glance) -> String {
+    let mut text = format!(
+        "{:>6.0} messages/s  {:>7.2} MB/s  {:>5} connections",
+        glance.messages_per_second,
+        glance.bytes_per_second / 1e6,
+        glance.connections
+    );
+    if let Some(p99) = glance.p99 {
+        text += &format!("  p99 {}", latency(p99));
+    }
+    if glance.failed > 0 {
+        text += &format!("  {} failed", glance.failed);
+    }
+    text
+}
+
+/// A latency with three digits, from microseconds.
+pub(crate) fn latency(microseconds: f64) -> String {
+    let (value, unit) = match microseconds {
+        ..1e3 => (microseconds, "µs"),
+        ..1e6 => (microseconds / 1e3, "ms"),
+        _ => (microseconds / 1e6, "s"),
+    };
+    let places = match value {
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.places$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_have_three_digits() {
+        for (microseconds, text) in [
+            (0.0, "0.00 µs"),
+            (73.25, "73.2 µs"),
+            (999.0, "999 µs"),
+            (1234.0, "1.23 ms"),
+            (45_670.0, "45.7 ms"),
+            (2_500_000.0, "2.50 s"),
+        ] {
+            assert_eq!(latency(microseconds), text);
+        }
+    }
+
+    #[test]
+    fn the_line_says_what_matters() {
+        let glance = Glance {
+            elapsed: Duration::from_secs(5),
+            messages: 250,
+            failed: 3,
+            messages_per_second: 1234.4,
+            bytes_per_second: 5e6,
+            connections: 10,
+            p99: Some(1500.0),
+        };
+        assert_eq!(says(&glance), "  1234 messages/s     5.00 MB/s     10 connections  p99 1.50 ms  3 failed");
+        for (goal, text) in [
+            (Goal::Messages(1000), " 25 %"),
+            (Goal::Time(Duration::from_secs(10)), " 50 %"),
+            (Goal::Time(Duration::from_secs(4)), "100 %"),
+            (Goal::None, "250 messages"),
+        ] {
+            assert_eq!(progress(goal, &glance), text);
+        }
+    }
+}
