@@ -4,14 +4,17 @@ use std::hint::black_box;
 use std::path::Path;
 
 use bytes::Bytes;
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mailweir::message::{Budget, Framing, Incoming, Message};
 use mailweir::verdict::Edit;
+use mailweir_benches::harness::{self, Harness};
 use mailweir_benches::sample;
-use tokio::runtime::{Builder, Runtime};
 
 /// What the session reads at once.
 const READ: usize = 64 * 1024;
+
+fn main() {
+    Harness::main(&[rope, wire, passes, edits]);
+}
 
 /// The samples of each bench.
 fn samples() -> [(&'static str, Bytes); 4] {
@@ -29,11 +32,11 @@ fn received(message: &Bytes) -> Bytes {
     wire.slice(..wire.len() - b".\r\n".len())
 }
 
-async fn receive(budget: &Budget, wire: &Bytes) -> Message {
+async fn receive(budget: &Budget, wire: &Bytes, read: usize) -> Message {
     let mut incoming = Incoming::new(budget, Framing::DotStuffed, sample::limits());
     let mut rest = wire.clone();
     while !rest.is_empty() {
-        let chunk = rest.split_to(rest.len().min(READ));
+        let chunk = rest.split_to(rest.len().min(read));
         incoming.push(chunk).await.expect("the budget is large");
     }
     incoming.finish().expect("samples are within the caps")
@@ -44,79 +47,62 @@ fn budget() -> Budget {
 }
 
 /// Chunks pushed into the rope, the end of the header section found, and the message made.
-fn rope(criterion: &mut Criterion) {
-    let runtime = runtime();
+fn rope(harness: &mut Harness) {
+    let runtime = harness::runtime();
     let budget = budget();
-    let mut group = criterion.benchmark_group("receive");
+    harness.group("receive");
     for (name, message) in samples() {
         let wire = received(&message);
-        group.throughput(Throughput::Bytes(wire.len() as u64));
-        group.bench_function(name, |bencher| bencher.to_async(&runtime).iter(|| receive(&budget, &wire)));
+        harness.bytes(wire.len());
+        harness.case(name, || harness::finish(&runtime, receive(&budget, &wire, READ)));
     }
-    group.finish();
+    let wire = received(&sample::plain(1 << 20));
+    harness.case("plain-1MiB/4096", || harness::finish(&runtime, receive(&budget, &wire, 4096)));
 }
 
 /// The pieces that are written to an upstream, by DATA as it came, and by BDAT.
-fn wire(criterion: &mut Criterion) {
-    let runtime = runtime();
+fn wire(harness: &mut Harness) {
+    let runtime = harness::runtime();
     let budget = budget();
-    let mut group = criterion.benchmark_group("wire");
+    harness.group("wire");
     for (name, bytes) in samples() {
-        let message = runtime.block_on(receive(&budget, &received(&bytes)));
+        let message = harness::finish(&runtime, receive(&budget, &received(&bytes), READ));
         for framing in [Framing::DotStuffed, Framing::Plain] {
-            group.bench_function(BenchmarkId::new(format!("{framing:?}"), name), |bencher| {
-                bencher.iter(|| message.wire(framing).map(|piece| piece.map_or(0, |piece| piece.len())).sum::<usize>());
+            harness.case(&format!("{framing:?}/{name}"), || {
+                black_box(&message).wire(framing).map(|piece| piece.map_or(0, |piece| piece.len())).sum::<usize>()
             });
         }
     }
-    group.finish();
 }
 
 /// What filters may ask for: each pass over a message that has not been looked at yet.
-fn passes(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("pass");
+fn passes(harness: &mut Harness) {
+    harness.group("pass");
     for (name, bytes) in samples() {
-        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        harness.bytes(bytes.len());
         let fresh = || sample::message(&bytes);
-        group.bench_function(BenchmarkId::new("mime", name), |bencher| {
-            bencher.iter_batched_ref(fresh, |message| message.mime(), BatchSize::SmallInput);
-        });
+        harness.case_on(&format!("mime/{name}"), fresh, |message| message.mime().map(drop));
         let parsed = || {
             let message = fresh();
             message.mime().expect("samples are within the caps");
             message
         };
-        group.bench_function(BenchmarkId::new("urls-after-mime", name), |bencher| {
-            bencher.iter_batched_ref(parsed, |message| message.urls(), BatchSize::SmallInput);
-        });
-        group.bench_function(BenchmarkId::new("text-after-mime", name), |bencher| {
-            bencher.iter_batched_ref(parsed, |message| message.text_units(), BatchSize::SmallInput);
-        });
+        harness.case_on(&format!("urls-after-mime/{name}"), parsed, |message| message.urls().map(drop));
+        harness.case_on(&format!("text-after-mime/{name}"), parsed, |message| message.text_units().map(drop));
     }
-    group.finish();
 }
 
-fn edits(criterion: &mut Criterion) {
+fn edits(harness: &mut Harness) {
     let edits = [
         Edit::AddHeader { name: "X-Hello".to_owned(), value: b"Good day".to_vec() },
         Edit::ReplaceHeader { name: "Subject".to_owned(), occurrence: 0, value: b"[checked] figures".to_vec() },
         Edit::RemoveHeader { name: "Received".to_owned(), occurrence: 1 },
     ];
-    let mut group = criterion.benchmark_group("edit");
+    harness.group("edit");
     for (name, bytes) in samples() {
         let message = sample::message(&bytes);
         for count in [1, edits.len()] {
-            group.bench_function(BenchmarkId::new(format!("{count}-header"), name), |bencher| {
-                bencher.iter(|| black_box(&message).edited(&edits[..count]));
-            });
+            harness.case(&format!("{count}-header/{name}"), || black_box(&message).edited(&edits[..count]));
         }
     }
-    group.finish();
 }
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
-}
-
-criterion_group!(benches, rope, wire, passes, edits);
-criterion_main!(benches);

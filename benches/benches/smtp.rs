@@ -1,54 +1,81 @@
-//! The SMTP machines: replies, commands, and the framing of content.
+//! The SMTP machines: lines, commands, replies, and the framing of content.
 
 use std::hint::black_box;
 
-use bytes::{Bytes, BytesMut};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use bytes::BytesMut;
+use mailweir_benches::harness::Harness;
 use mailweir_benches::sample;
 use mailweir_smtp::command::Command;
 use mailweir_smtp::data::{DotStuffer, DotUnstuffer};
 use mailweir_smtp::extension::Extensions;
+use mailweir_smtp::line::LineReader;
 use mailweir_smtp::reply::{Reply, ReplyParser};
 use mailweir_smtp::server::{Event, Server, ServerPolicy};
 
-fn commands(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("command");
+/// What a server says to EHLO.
+const HELLO: &str = "250-mx.receiver.example\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-STARTTLS\r\n\
+    250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 CHUNKING\r\n";
+
+/// What a client sends before the content.
+const ENVELOPE: &[u8] = b"MAIL FROM:<alice@sender.example> SIZE=4096\r\nRCPT TO:<bob@receiver.example>\r\nDATA\r\n";
+
+fn main() {
+    Harness::main(&[lines, commands, replies, transactions, stuffing]);
+}
+
+fn lines(harness: &mut Harness) {
+    harness.group("line");
+    let fresh = || (LineReader::new(4096), BytesMut::from(ENVELOPE));
+    harness.case_on("three-in-one-read", fresh, |(reader, input)| {
+        while let Some(Ok(length)) = reader.find(input) {
+            reader.consume(input, length);
+        }
+    });
+    let octets = || (LineReader::new(4096), BytesMut::with_capacity(ENVELOPE.len()));
+    harness.case_on("three-octet-by-octet", octets, |(reader, input)| {
+        for octet in ENVELOPE {
+            input.extend_from_slice(&[*octet]);
+            if let Some(Ok(length)) = reader.find(input) {
+                reader.consume(input, length);
+            }
+        }
+    });
+}
+
+fn commands(harness: &mut Harness) {
+    harness.group("command");
     for (name, line) in [
         ("ehlo", &b"EHLO mx1.sender.example"[..]),
         ("mail", b"MAIL FROM:<alice@sender.example> SIZE=4096 BODY=8BITMIME"),
         ("rcpt", b"RCPT TO:<bob@receiver.example>"),
         ("data", b"DATA"),
     ] {
-        group.bench_function(name, |bencher| bencher.iter(|| Command::parse(black_box(line))));
+        harness.case(name, || Command::parse(black_box(line)));
     }
-    group.finish();
 }
 
-fn replies(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("reply");
-    let ehlo = "250-mx.receiver.example\r\n250-PIPELINING\r\n250-SIZE 52428800\r\n250-STARTTLS\r\n\
-        250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 CHUNKING\r\n";
-    for (name, wire) in [("ok", "250 2.1.5 Recipient OK\r\n"), ("ehlo", ehlo)] {
-        group.bench_function(BenchmarkId::new("parse", name), |bencher| {
-            let mut parser = ReplyParser::default();
-            let mut input = BytesMut::new();
-            bencher.iter(|| {
-                input.extend_from_slice(black_box(wire.as_bytes()));
-                parser.next(&mut input)
-            });
+fn replies(harness: &mut Harness) {
+    harness.group("reply");
+    for (name, wire) in [("parse/ok", "250 2.1.5 Recipient OK\r\n"), ("parse/ehlo", HELLO)] {
+        let mut parser = ReplyParser::default();
+        let mut input = BytesMut::new();
+        harness.case(name, || {
+            input.extend_from_slice(black_box(wire.as_bytes()));
+            parser.next(&mut input)
         });
     }
-    let reply = ReplyParser::default().next(&mut BytesMut::from(ehlo)).ok().flatten().expect("a whole reply");
-    group.bench_function("extensions", |bencher| bencher.iter(|| Extensions::from_reply(black_box(&reply))));
-    let reply = Reply::new(250, "2.1.5", "Recipient OK");
-    group.bench_function("write", |bencher| {
-        let mut output = BytesMut::new();
-        bencher.iter(|| {
-            output.clear();
-            black_box(&reply).write_to(&mut output);
-        });
+    let reply = ReplyParser::default().next(&mut BytesMut::from(HELLO)).ok().flatten().expect("a whole reply");
+    harness.case("extensions", || Extensions::from_reply(black_box(&reply)));
+    let mut output = BytesMut::new();
+    harness.case("write/new", || {
+        output.clear();
+        black_box(Reply::new(250, "2.1.5", "Recipient OK")).write_to(&mut output);
     });
-    group.finish();
+    let reply = Reply::new(250, "2.1.5", "Recipient OK");
+    harness.case("write", || {
+        output.clear();
+        black_box(&reply).write_to(&mut output);
+    });
 }
 
 /// A server that has greeted a client.
@@ -81,47 +108,38 @@ fn feed(server: &mut Server, input: &mut BytesMut, read: &[u8]) {
 
 /// Whole transactions through the server machine, the content in reads of several sizes. Copying the bytes into the input
 /// stands for the read.
-fn transactions(criterion: &mut Criterion) {
-    let envelope = b"MAIL FROM:<alice@sender.example> SIZE=4096\r\nRCPT TO:<bob@receiver.example>\r\nDATA\r\n";
+fn transactions(harness: &mut Harness) {
+    harness.group("transaction");
     let cases = [
         ("4KiB", sample::plain(4096), &[4096][..]),
         ("1MiB", sample::plain(1 << 20), &[512, 4096, 16_384, 65_536]),
-        ("1MiB-dots", sample::dots(1 << 20), &[65_536]),
+        ("64KiB-dots", sample::dots(65_536), &[65_536]),
     ];
-    let mut group = criterion.benchmark_group("transaction");
     for (name, message, reads) in cases {
         let wire = sample::on_the_wire(&message);
-        group.throughput(Throughput::Bytes(wire.len() as u64));
+        harness.bytes(wire.len());
         for &read in reads {
-            group.bench_function(BenchmarkId::new(name, read), |bencher| {
-                let mut server = greeted();
-                let mut input = BytesMut::with_capacity(read.max(65_536));
-                bencher.iter(|| {
-                    feed(&mut server, &mut input, envelope);
-                    for piece in wire.chunks(read) {
-                        feed(&mut server, &mut input, piece);
-                    }
-                });
+            let mut server = greeted();
+            let mut input = BytesMut::with_capacity(read.max(65_536));
+            harness.case(&format!("{name}/{read}"), || {
+                feed(&mut server, &mut input, ENVELOPE);
+                for piece in wire.chunks(read) {
+                    feed(&mut server, &mut input, piece);
+                }
             });
         }
     }
-    group.finish();
 }
 
-fn stuffing(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("stuffing");
-    let cases = [("plain", sample::plain(65_536)), ("dots", sample::dots(65_536))];
-    for (name, message) in cases {
-        group.throughput(Throughput::Bytes(message.len() as u64));
-        group.bench_with_input(BenchmarkId::new("stuff", name), &message, |bencher, message: &Bytes| {
-            bencher.iter(|| DotStuffer::default().pieces(message).map(<[u8]>::len).sum::<usize>());
+fn stuffing(harness: &mut Harness) {
+    harness.group("stuffing");
+    for (name, message) in [("plain", sample::plain(65_536)), ("dots", sample::dots(65_536))] {
+        harness.bytes(message.len());
+        harness.case(&format!("stuff/{name}"), || {
+            DotStuffer::default().pieces(black_box(&message)).map(<[u8]>::len).sum::<usize>()
         });
-        group.bench_with_input(BenchmarkId::new("unstuff", name), &message, |bencher, message: &Bytes| {
-            bencher.iter(|| DotUnstuffer::default().pieces(message).map(<[u8]>::len).sum::<usize>());
+        harness.case(&format!("unstuff/{name}"), || {
+            DotUnstuffer::default().pieces(black_box(&message)).map(<[u8]>::len).sum::<usize>()
         });
     }
-    group.finish();
 }
-
-criterion_group!(benches, commands, replies, transactions, stuffing);
-criterion_main!(benches);

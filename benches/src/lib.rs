@@ -1,7 +1,11 @@
-//! What the benches work on: sample messages, and a host with the `hello` filter.
+//! What the benches share: the harness, sample messages, and a host with filters.
 //!
-//! The benches are in `benches/`, one file for each layer: `smtp`, `message`, `chain`. docs/performance.md says how to
-//! run them.
+//! The benches are in `benches/`, one file for each layer. docs/performance.md says how to run them.
 
+pub mod harness;
 pub mod sample;
 pub mod stage;
+
+/// As in the binary that is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -96,9 +96,11 @@ pub fn envelope() -> Envelope {
     Envelope { sender: "alice@sender.example".to_owned(), recipients: vec!["bob@receiver.example".to_owned()] }
 }
 
-/// Where `cargo xtask plugins` puts the filter.
+/// Where `cargo xtask plugins` puts the filter, or where the environment says.
 fn component() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins/hello.wasm");
+    let folder = std::env::var_os("MAILWEIR_BENCH_PLUGINS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins"), PathBuf::from);
+    let path = folder.join("hello.wasm");
     if path.exists() {
         return Some(path);
     }

@@ -7,6 +7,7 @@
 //! - `conformance` runs other people's test suites against the built binary;
 //! - `guards` shows that tests against attacks fail without what they guard;
 //! - `fuzz` runs the fuzz targets;
+//! - `bench` counts what the benches cost;
 //! - `licences` looks at the licences of all dependencies.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
@@ -21,6 +22,7 @@ mod conformance;
 mod guards;
 mod licences;
 mod fuzz;
+mod bench;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +47,8 @@ enum Task {
     Guards(guards::Options),
     /// Feed the parsers and state machines with inputs made to break them
     Fuzz(fuzz::Options),
+    /// Measure what things cost
+    Bench(bench::Options),
     /// Look whether deny.toml allows the licence of every dependency
     Licences,
 }
@@ -58,6 +62,7 @@ fn main() -> ExitCode {
         Task::Conformance(options) => conformance::run(&options),
         Task::Guards(options) => guards::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Licences => licences::run(),
     };
     match done {

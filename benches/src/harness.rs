@@ -1,0 +1,128 @@
+//! One list of cases, measured in two ways: time, by criterion, and instructions, by callgrind.
+//!
+//! A bench binary run by cargo hands its cases to criterion. Run as `BENCH --instructions [PART…]` under callgrind it
+//! prints the name of each case whose name holds one of the parts, and does it a few times within [`measured`], which
+//! callgrind is told to look at alone; `cargo xtask bench instructions` does that and reads what comes out. Without callgrind that
+//! costs next to nothing and shows that every case runs.
+
+use std::hint::black_box;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use criterion::{BatchSize, Criterion, Throughput};
+use tokio::runtime::{Builder, Runtime};
+
+/// Runs of a case before those that count: what is made once, or grows once, is there then.
+const WARM_UP: usize = 3;
+/// Runs that are counted together: hash tables have a new seed in each process, and some cases differ a little by that.
+const RUNS: usize = 5;
+
+/// Takes the cases of a bench binary one after another.
+pub struct Harness {
+    measure: Measure,
+    group: String,
+    bytes: Option<u64>,
+}
+
+enum Measure {
+    Time(Box<Criterion>),
+    /// The parts of names that are wanted; none: all of them.
+    Instructions(Vec<String>),
+}
+
+impl Harness {
+    /// What a bench binary's `main` calls with its groups of cases.
+    pub fn main(groups: &[fn(&mut Self)]) {
+        let mut arguments = std::env::args().skip_while(|argument| argument != "--instructions");
+        let measure = match arguments.next() {
+            Some(_) => Measure::Instructions(arguments.collect()),
+            None => Measure::Time(Box::new(Criterion::default().configure_from_args())),
+        };
+        let mut harness = Self { measure, group: String::new(), bytes: None };
+        for cases in groups {
+            cases(&mut harness);
+        }
+        if let Measure::Time(criterion) = &harness.measure {
+            criterion.final_summary();
+        }
+    }
+
+    /// The first part of the name of the cases that follow.
+    pub fn group(&mut self, name: &str) {
+        name.clone_into(&mut self.group);
+        self.bytes = None;
+    }
+
+    /// What the cases of this group that follow work through, for criterion's throughput.
+    pub fn bytes(&mut self, length: usize) {
+        self.bytes = Some(length as u64);
+    }
+
+    /// A case that works on nothing but what it borrows.
+    pub fn case<O>(&mut self, name: &str, mut routine: impl FnMut() -> O) {
+        self.case_on(name, || (), |()| routine());
+    }
+
+    /// A case that works on something new each time. Neither making that nor dropping it and the result is measured.
+    pub fn case_on<I, O>(&mut self, name: &str, mut setup: impl FnMut() -> I, mut routine: impl FnMut(&mut I) -> O) {
+        match &mut self.measure {
+            Measure::Time(criterion) => {
+                let mut group = criterion.benchmark_group(&self.group);
+                if let Some(bytes) = self.bytes {
+                    group.throughput(Throughput::Bytes(bytes));
+                }
+                group.bench_function(name, |bencher| {
+                    bencher.iter_batched_ref(&mut setup, &mut routine, BatchSize::SmallInput)
+                });
+                group.finish();
+            }
+            Measure::Instructions(wanted) => {
+                let name = format!("{}/{name}", self.group);
+                if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part)) {
+                    return;
+                }
+                for _ in 0..WARM_UP {
+                    black_box(routine(&mut setup()));
+                }
+                for _ in 0..RUNS {
+                    let mut input = setup();
+                    let mut output = None;
+                    measured(&mut || output = Some(black_box(routine(black_box(&mut input)))));
+                }
+                written_down(&name);
+            }
+        }
+    }
+}
+
+/// What callgrind counts. Its name, and that of the next, are in `xtask/src/bench/callgrind.rs`.
+#[inline(never)]
+fn measured(routine: &mut dyn FnMut()) {
+    routine();
+}
+
+/// When this is called callgrind writes what it has counted, and begins anew. The line says for how many runs.
+#[inline(never)]
+#[expect(clippy::print_stdout, reason = "read by cargo xtask bench instructions")]
+fn written_down(name: &str) {
+    println!("{RUNS} {name}");
+}
+
+/// A runtime for cases that need one, on the thread of the bench alone.
+///
+/// # Panics
+///
+/// When the system refuses.
+pub fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// What a future comes to. One that waits for nothing, as nearly all of the cases, is not charged for the scheduler.
+pub fn finish<F: Future>(runtime: &Runtime, future: F) -> F::Output {
+    let _context = runtime.enter();
+    let mut future = pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => runtime.block_on(future),
+    }
+}
