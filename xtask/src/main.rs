@@ -7,7 +7,7 @@
 //! - `conformance` runs other people's test suites against the built binary;
 //! - `guards` shows that tests against attacks fail without what they guard;
 //! - `fuzz` runs the fuzz targets;
-//! - `bench` counts what the benches cost;
+//! - `bench` measures mailweir and other servers side by side, and counts instructions;
 //! - `licences` looks at the licences of all dependencies.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]

@@ -1,8 +1,18 @@
-//! `cargo xtask bench`: measurements, which are no part of `cargo xtask test`.
+//! `cargo xtask bench`: measurements, which are no part of `cargo xtask test`. mailweir and other servers side by side, in
+//! one run on one machine, where only ratios mean anything; and instructions counted, which do not depend on the machine.
 
 mod instructions;
+mod tree;
+mod template;
+mod peer;
+mod scenario;
+mod server;
+mod traffic;
+mod sample;
+mod table;
+mod peers;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -15,11 +25,27 @@ pub(crate) struct Options {
 enum What {
     /// Instructions that each case of the benches takes, counted by valgrind and compared with another build
     Instructions(instructions::Options),
+    /// CPU time a message, in each server's processes alone, kernel included
+    Peers(peers::Options),
 }
 
 /// Measures, and prints tables.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    match &options.what {
-        What::Instructions(options) => instructions::run(options),
+    if let What::Instructions(options) = &options.what {
+        return instructions::run(options);
+    }
+    tokio::runtime::Runtime::new()?.block_on(async {
+        tokio::select! {
+            done = measure(&options.what) => done,
+            // What was started is killed on the way out.
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        }
+    })
+}
+
+async fn measure(what: &What) -> Result<()> {
+    match what {
+        What::Instructions(_) => Ok(()),
+        What::Peers(options) => peers::run(options).await,
     }
 }

@@ -1,0 +1,153 @@
+//! A peer that runs, in a directory of its own.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use mailweir_testkit::{ports, programs};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+use super::peer::{Peer, Place};
+use super::scenario::Scenario;
+use super::template::Values;
+use super::tree::Tree;
+
+/// How long one may take to start: plugins may have to be compiled.
+const START: Duration = Duration::from_secs(60);
+/// How often is looked whether it has ended instead.
+const LOOK: Duration = Duration::from_millis(200);
+/// How long one may take to end when it is told to.
+const STOP: Duration = Duration::from_secs(10);
+
+/// A server; [`Self::stop`] ends it in an orderly way, dropping it kills the processes that were started.
+pub(super) struct Server {
+    directory: TempDir,
+    children: Vec<Child>,
+    stop: Option<String>,
+    pub(super) address: SocketAddr,
+    pub(super) tree: Tree,
+}
+
+impl Server {
+    /// Starts it for a scenario, and waits until it listens.
+    ///
+    /// # Errors
+    /// When it does not; the error holds what it said.
+    pub(super) async fn start(peer: &Peer, scenario: &Scenario, place: &Place) -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("mailweir-bench-").tempdir()?;
+        // Some run as users of their own.
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
+        let values = values(place, scenario, directory.path());
+        for (name, template) in peer.files {
+            let path = directory.path().join(name);
+            if name.ends_with('/') {
+                std::fs::create_dir_all(path)?;
+                continue;
+            }
+            std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+            std::fs::write(path, values.fill(template)?)?;
+        }
+        for template in peer.prepare {
+            let line = values.fill(template)?;
+            let output = command(&line, directory.path())?.output().await.with_context(|| line.clone())?;
+            ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let stop = peer.stop.map(|template| values.fill(template)).transpose()?;
+        let mut server =
+            Self { directory, children: Vec::new(), stop, address: place.listen, tree: Tree::new(Vec::new()) };
+        for template in peer.processes {
+            server.spawn(&values.fill(template)?)?;
+        }
+        server.tree = Tree::new(server.children.iter().filter_map(Child::id).collect());
+        match server.wait_until_open().await {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                let log = server.log();
+                // Some of its processes may run; that it could not start is what matters.
+                let _ = server.stop().await;
+                Err(error.context(log))
+            }
+        }
+    }
+
+    async fn wait_until_open(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        loop {
+            for child in &mut self.children {
+                if let Some(status) = child.try_wait()? {
+                    bail!("ended with {status}");
+                }
+            }
+            match ports::wait_until_open(self.address, LOOK).await {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn spawn(&mut self, line: &str) -> Result<()> {
+        let log = File::options().create(true).append(true).open(self.directory.path().join("bench.log"))?;
+        let mut command = command(line, self.directory.path())?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        self.children.push(command.spawn().with_context(|| line.to_owned())?);
+        Ok(())
+    }
+
+    /// The end of what it said.
+    pub(super) fn log(&self) -> String {
+        let bytes = std::fs::read(self.directory.path().join("bench.log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// Ends it, with the processes that it started.
+    ///
+    /// # Errors
+    /// When it does not end in time; what was started is killed then, but not what that has started.
+    pub(super) async fn stop(mut self) -> Result<()> {
+        if let Some(line) = &self.stop {
+            let output = command(line, self.directory.path())?.output().await.with_context(|| line.clone())?;
+            ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        for child in &mut self.children {
+            if self.stop.is_none()
+                && let Some(id) = child.id()
+            {
+                programs::signal(id, "TERM").await?;
+            }
+            tokio::time::timeout(STOP, child.wait()).await.context("still runs after it was told to end")??;
+        }
+        Ok(())
+    }
+}
+
+/// The words of a line as a command.
+fn command(line: &str, directory: &Path) -> Result<Command> {
+    let mut words = line.split_whitespace();
+    let program = words.next().context("an empty command")?;
+    let mut command = Command::new(programs::installed(program).unwrap_or_else(|| program.into()));
+    command.args(words).current_dir(directory);
+    Ok(command)
+}
+
+fn values(place: &Place, scenario: &Scenario, directory: &Path) -> Values {
+    let names = [
+        ("listen", place.listen.to_string()),
+        ("upstream", place.upstream.to_string()),
+        ("directory", directory.display().to_string()),
+        ("binary", place.binary.display().to_string()),
+        ("plugins", place.plugins.display().to_string()),
+    ];
+    let lines = [("tls", scenario.tls), ("filters", scenario.filters)];
+    Values {
+        names: names.into(),
+        lines: lines.into_iter().filter(|(_, is_there)| *is_there).map(|(kind, _)| kind).collect(),
+    }
+}
