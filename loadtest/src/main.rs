@@ -3,13 +3,23 @@
 //! It knows nothing of mailweir but the SMTP machines, so it measures any other server as well.
 
 mod arguments;
+mod options;
+mod units;
+mod sizes;
 mod send;
+mod plan;
+mod load;
+mod workers;
+mod share;
+mod arrivals;
+mod pool;
 mod session;
 mod connection;
+mod tls;
+mod sys;
 mod content;
-mod measure;
-#[cfg_attr(not(test), expect(dead_code, reason = "the generator takes it up next"))]
 mod proof;
+mod measure;
 mod report;
 mod sink;
 
@@ -40,12 +50,8 @@ fn main() -> ExitCode {
 
 /// Sends, and prints the result.
 fn send(arguments: &SendArguments) -> anyhow::Result<Results> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = arguments.threads {
-        builder.worker_threads(threads.get().into());
-    }
-    let runtime = builder.enable_all().build().context("starting the runtime")?;
-    let results = runtime.block_on(send::send(arguments))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let results = runtime.block_on(send::send(arguments, &mut load::Unobserved))?;
     let text = if arguments.json { serde_json::to_string(&results)? + "\n" } else { report::table(&results) };
     std::io::stdout().write_all(text.as_bytes()).context("writing the result")?;
     Ok(results)

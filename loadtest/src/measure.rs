@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::connection::Failure;
-pub(crate) use crate::report::model::Phase;
-use crate::report::model::{self, Messages, Run};
 use hdrhistogram::Histogram;
+
+use crate::connection::Failure;
+use crate::proof::Sent;
+pub(crate) use crate::report::model::Phase;
+use crate::report::model::{self, Handshakes, Messages, Run, Second, microseconds};
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,35 +19,66 @@ pub(crate) enum Outcome {
     Refused,
 }
 
-/// One latency, and the reply that it ended with.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sample {
-    pub(crate) phase: Phase,
-    pub(crate) duration: Duration,
-    /// None: no single reply ended it.
-    pub(crate) code: Option<u16>,
+/// Where a message stood with the server, for the proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Its end was not sent, or was refused.
+    NotTaken,
+    /// Its end was sent, and not answered yet.
+    InDoubt,
+    /// Its end was answered 250.
+    Acknowledged,
 }
 
-/// Counts and latencies.
+/// Counts and latencies. Each thread has its own, which are added up.
 #[derive(Debug, Default)]
 pub(crate) struct Measurements {
-    latencies: BTreeMap<Phase, Latency>,
-    /// By phase and code.
-    pub(crate) replies: BTreeMap<(Phase, u16), u64>,
+    /// By phase.
+    latencies: [Option<Latency>; Phase::ALL.len()],
+    /// By phase and code; there are few.
+    replies: Vec<((Phase, u16), u64)>,
     /// By what the failure says of itself.
-    pub(crate) errors: BTreeMap<String, u64>,
+    errors: BTreeMap<String, u64>,
+    /// Messages begun: taken from the plan.
+    pub(crate) begun: u64,
     pub(crate) sent: u64,
     pub(crate) refused: u64,
     /// Not answered.
     pub(crate) lost: u64,
+    pub(crate) abandoned: u64,
     /// Bytes of messages taken.
     pub(crate) bytes: u64,
     pub(crate) connections: u64,
+    /// Of these, still open.
+    pub(crate) open: u64,
+    pub(crate) handshakes: Handshakes,
+    pub(crate) numbers: Sent,
+    /// Messages taken since [`Self::second`] was last asked, in an open loop from when they were to be sent.
+    recent: Latency,
+    before: Totals,
 }
 
 /// The latencies of one phase, in nanoseconds.
 #[derive(Debug)]
 pub(crate) struct Latency(Histogram<u64>);
+
+/// Counts at the last look.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    sent: u64,
+    failed: u64,
+    bytes: u64,
+}
+
+/// What happened on one thread since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    sent: u64,
+    failed: u64,
+    bytes: u64,
+    connections: u64,
+    latency: Latency,
+}
 
 impl Default for Latency {
     fn default() -> Self {
@@ -60,47 +93,113 @@ impl Latency {
         let _ = self.0.record(nanoseconds);
     }
 
+    fn add(&mut self, other: &Self) {
+        // The histogram grows as needed.
+        let _ = self.0.add(&other.0);
+    }
+
     pub(crate) fn histogram(&self) -> &Histogram<u64> {
         &self.0
     }
 }
 
 impl Measurements {
-    /// A message was answered.
-    pub(crate) fn answered(&mut self, outcome: Outcome, bytes: usize, samples: &mut Vec<Sample>) {
-        self.absorb(samples);
-        match outcome {
-            Outcome::Sent => {
-                self.sent += 1;
-                self.bytes += bytes as u64;
-            }
-            Outcome::Refused => self.refused += 1,
+    /// A step took so long.
+    pub(crate) fn took(&mut self, phase: Phase, duration: Duration) {
+        self.latencies[phase as usize].get_or_insert_default().record(duration);
+    }
+
+    /// A step took so long and was answered with this code.
+    pub(crate) fn replied(&mut self, phase: Phase, duration: Duration, code: u16) {
+        self.took(phase, duration);
+        self.count_replies((phase, code), 1);
+    }
+
+    fn count_replies(&mut self, kind: (Phase, u16), count: u64) {
+        match self.replies.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, known)) => *known += count,
+            None => self.replies.push((kind, count)),
         }
     }
 
-    /// A message was not answered.
-    pub(crate) fn lost(&mut self, failure: &Failure, samples: &mut Vec<Sample>) {
-        self.absorb(samples);
-        self.lost += 1;
-        self.failure(failure);
+    /// A message was taken. `latency` is what the timeline shows of it.
+    pub(crate) fn taken(&mut self, bytes: u64, latency: Duration) {
+        self.sent += 1;
+        self.bytes += bytes;
+        self.recent.record(latency);
+    }
+
+    /// What the sink may be asked about a message.
+    pub(crate) fn account(&mut self, number: u64, standing: Standing) {
+        let numbers = match standing {
+            Standing::NotTaken => &mut self.numbers.refused,
+            Standing::InDoubt => &mut self.numbers.in_doubt,
+            Standing::Acknowledged => &mut self.numbers.acknowledged,
+        };
+        numbers.insert(number);
     }
 
     /// A connection failed.
     pub(crate) fn failure(&mut self, failure: &Failure) {
-        *self.errors.entry(failure.to_string()).or_default() += 1;
+        self.error(failure.to_string());
     }
 
-    /// The latencies of the phases that there were, in order.
-    pub(crate) fn latencies(&self) -> impl Iterator<Item = (Phase, &Latency)> {
-        self.latencies.iter().map(|(phase, latency)| (*phase, latency))
+    /// Something else failed.
+    pub(crate) fn error(&mut self, error: String) {
+        *self.errors.entry(error).or_default() += 1;
     }
 
-    /// All of it, for a report. `requested`: messages that were to be sent.
+    /// Adds those of another thread.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (ours, theirs) in self.latencies.iter_mut().zip(&other.latencies) {
+            if let Some(theirs) = theirs {
+                ours.get_or_insert_default().add(theirs);
+            }
+        }
+        for (kind, count) in &other.replies {
+            self.count_replies(*kind, *count);
+        }
+        for (error, count) in &other.errors {
+            *self.errors.entry(error.clone()).or_default() += count;
+        }
+        self.begun += other.begun;
+        self.sent += other.sent;
+        self.refused += other.refused;
+        self.lost += other.lost;
+        self.abandoned += other.abandoned;
+        self.bytes += other.bytes;
+        self.connections += other.connections;
+        self.open += other.open;
+        self.handshakes.full += other.handshakes.full;
+        self.handshakes.resumed += other.handshakes.resumed;
+        self.numbers.acknowledged.extend(&other.numbers.acknowledged);
+        self.numbers.in_doubt.extend(&other.numbers.in_doubt);
+        self.numbers.refused.extend(&other.numbers.refused);
+    }
+
+    /// What happened since this was last asked.
+    pub(crate) fn since_last(&mut self) -> Recent {
+        let now = Totals { sent: self.sent, failed: self.refused + self.lost, bytes: self.bytes };
+        let before = std::mem::replace(&mut self.before, now);
+        let recent = Recent {
+            sent: now.sent - before.sent,
+            failed: now.failed - before.failed,
+            bytes: now.bytes - before.bytes,
+            connections: self.open,
+            latency: Latency(self.recent.0.clone()),
+        };
+        self.recent.0.reset();
+        recent
+    }
+
+    /// All of it, for a report.
     pub(crate) fn run(&self, name: &str, requested: u64, sessions: u64, duration: Duration) -> Run {
         let seconds = duration.as_secs_f64();
-        let messages = Messages { requested, sent: self.sent, refused: self.refused, lost: self.lost };
-        let refusals = self.replies.iter().filter(|((_, code), _)| *code >= 400);
-        let refusals = refusals.map(|(&(phase, code), &count)| model::Failure {
+        let Self { sent, refused, lost, abandoned, .. } = *self;
+        let mut replies = self.replies.clone();
+        replies.sort_unstable();
+        let refusals = replies.iter().filter(|((_, code), _)| *code >= 400);
+        let refusals = refusals.map(|&((phase, code), count)| model::Failure {
             phase: Some(phase),
             code: Some(code),
             error: None,
@@ -114,32 +213,52 @@ impl Measurements {
             count,
             example: String::new(),
         });
+        let latencies = Phase::ALL.iter().zip(&self.latencies);
+        let latencies = latencies.filter_map(|(phase, latency)| Some((*phase, latency.as_ref()?)));
         let mut run = Run {
             name: name.to_owned(),
             seconds,
             sessions,
             connections: self.connections,
-            messages,
+            messages: Messages { requested, sent, refused, lost, abandoned },
             bytes: self.bytes,
-            messages_per_second: self.sent as f64 / seconds,
+            messages_per_second: sent as f64 / seconds,
             bytes_per_second: self.bytes as f64 / seconds,
             failures: refusals.chain(errors).collect(),
-            latency: self.latencies().map(|(phase, latency)| model::Latency::new(phase, latency.histogram())).collect(),
+            latency: latencies.map(|(phase, latency)| model::Latency::new(phase, latency.histogram())).collect(),
+            handshakes: (self.handshakes != Handshakes::default()).then_some(self.handshakes),
             ..Run::default()
         };
-        for ((_, code), count) in &self.replies {
+        for ((_, code), count) in &replies {
             run.replies.add(*code, *count);
         }
         run
     }
+}
 
-    /// Adds what happened in one session since the last time, and empties it.
-    pub(crate) fn absorb(&mut self, samples: &mut Vec<Sample>) {
-        for sample in samples.drain(..) {
-            self.latencies.entry(sample.phase).or_default().record(sample.duration);
-            if let Some(code) = sample.code {
-                *self.replies.entry((sample.phase, code)).or_default() += 1;
-            }
+impl Recent {
+    /// Adds that of another thread.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.failed += other.failed;
+        self.bytes += other.bytes;
+        self.connections += other.connections;
+        self.latency.add(&other.latency);
+    }
+
+    /// For the timeline; it began `start` seconds after the load.
+    pub(crate) fn second(&self, start: f64) -> Second {
+        let histogram = self.latency.histogram();
+        let latency = |value: u64| (!histogram.is_empty()).then(|| microseconds(value as f64));
+        Second {
+            second: start,
+            sent: self.sent,
+            failed: self.failed,
+            bytes: self.bytes,
+            connections: self.connections,
+            p50: latency(histogram.value_at_quantile(0.5)),
+            p99: latency(histogram.value_at_quantile(0.99)),
+            max: latency(histogram.max()),
         }
     }
 }

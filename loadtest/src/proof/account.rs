@@ -14,9 +14,9 @@ const RUNS: usize = 4096;
 pub(crate) struct Sent {
     /// 250 to the end of data.
     pub(crate) acknowledged: Numbers,
-    /// Some of the content was sent, and there was no answer.
+    /// The end of the content was sent, and there was no answer.
     pub(crate) in_doubt: Numbers,
-    /// 4xx or 5xx to the end of data or before it, or the connection failed before any content was sent.
+    /// 4xx or 5xx to the end of data or before it, or the connection failed before the end of the content was sent.
     pub(crate) refused: Numbers,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Seen {
 }
 
 /// What the comparison shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     /// Taken by the server.
     pub(crate) acknowledged: u64,

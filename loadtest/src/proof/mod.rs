@@ -20,9 +20,7 @@ use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use twox_hash::xxhash3_128::Hasher;
 
-pub(crate) use account::Received;
-#[cfg_attr(not(test), expect(unused_imports, reason = "the generator takes it up next"))]
-pub(crate) use account::{Sent, Verdict};
+pub(crate) use account::{Received, Sent, Verdict};
 pub(crate) use numbers::Numbers;
 
 /// The begin of the line.
@@ -109,9 +107,11 @@ impl<'de> Deserialize<'de> for Run {
 }
 
 impl Digest {
-    /// Of all that follows the proof line.
-    pub(crate) fn of(content: &[u8]) -> Self {
-        Self(Hasher::oneshot(content))
+    /// Of all that follows the proof line, in pieces.
+    pub(crate) fn of(pieces: impl Iterator<Item = impl AsRef<[u8]>>) -> Self {
+        let mut hasher = Hasher::new();
+        pieces.for_each(|piece| hasher.write(piece.as_ref()));
+        Self(hasher.finish_128())
     }
 }
 

@@ -6,7 +6,7 @@ const RUN: Run = Run(0x00c0_ffee);
 
 fn line(number: u64, content: &[u8]) -> BytesMut {
     let mut message = BytesMut::new();
-    ProofLine { run: RUN, number, digest: Digest::of(content) }.write(&mut message);
+    ProofLine { run: RUN, number, digest: Digest::of([content].iter()) }.write(&mut message);
     message
 }
 

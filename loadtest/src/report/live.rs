@@ -16,7 +16,6 @@ pub(crate) enum Goal {
     /// So many messages.
     Messages(u64),
     /// So much time.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the generator takes it up next"))]
     Time(Duration),
     /// It goes on until it is ended.
     None,

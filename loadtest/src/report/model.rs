@@ -6,6 +6,8 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::proof::Verdict;
+
 /// The name and version of the format, in each file.
 pub(crate) const FORMAT: &str = "mailweir-load/1";
 
@@ -70,6 +72,33 @@ pub(crate) struct Run {
     /// Second by second, from this run's beginning.
     #[serde(default)]
     pub(crate) timeline: Vec<Second>,
+    /// With TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) handshakes: Option<Handshakes>,
+    /// Of a load that only holds connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held: Option<Held>,
+    /// What was sent against what the sink saw, when that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proof: Option<Verdict>,
+}
+
+/// TLS handshakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Handshakes {
+    pub(crate) full: u64,
+    pub(crate) resumed: u64,
+}
+
+/// Connections that were held open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// To be opened.
+    pub(crate) wanted: u64,
+    /// That came as far as EHLO.
+    pub(crate) opened: u64,
+    /// Still open at the end.
+    pub(crate) stayed: u64,
 }
 
 /// What became of the messages.
@@ -83,6 +112,9 @@ pub(crate) struct Messages {
     pub(crate) refused: u64,
     /// Without an answer, because the connection failed or did not come about.
     pub(crate) lost: u64,
+    /// Given up at the end of the run: still waiting for a connection in an open loop, or trickling.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) abandoned: u64,
 }
 
 /// Replies by the first digit of their code.
@@ -102,8 +134,14 @@ pub(crate) struct Replies {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
-    /// From the first SYN to the greeting.
+    /// In an open loop: from when a message was to be sent to when a connection was free for it.
+    Wait,
+    /// From the first SYN to the established connection.
     Connect,
+    /// From there, or with implicit TLS from the end of the handshake, to the greeting.
+    Greeting,
+    /// STARTTLS to its reply.
+    StartTls,
     /// The TLS handshake; with STARTTLS, from the reply to that.
     Tls,
     /// EHLO to its reply.
@@ -120,8 +158,12 @@ pub(crate) enum Phase {
     Reset,
     /// QUIT to its reply.
     Quit,
-    /// A whole message that was taken: from MAIL, or in an open loop from when it was to be sent, to the last reply.
+    /// A whole message that was taken: from MAIL to the last reply.
     Message,
+    /// The same in an open loop, from when it was to be sent: a wait for a connection counts, and so does a server that stalls.
+    Intended,
+    /// Of a message refused: from when it was begun, or in an open loop from when it was to be sent, to the last reply.
+    Refused,
 }
 
 /// Failures of one kind.
@@ -266,10 +308,27 @@ impl Results {
         }
     }
 
-    /// Whether every message of every run was taken, and every claim holds.
+    /// Whether every claim holds; without claims, whether every message of every run was taken, every connection stayed
+    /// that was to be held, and no proof failed.
     pub(crate) fn passed(&self) -> bool {
-        self.runs.iter().all(|run| run.messages.all_sent()) && self.claims.iter().all(|claim| claim.passed)
+        if self.claims.is_empty() {
+            self.runs.iter().all(Run::passed)
+        } else {
+            self.claims.iter().all(|claim| claim.passed)
+        }
     }
+}
+
+impl Run {
+    fn passed(&self) -> bool {
+        self.messages.all_sent()
+            && self.held.is_none_or(|held| held.stayed == held.wanted)
+            && self.proof.is_none_or(|proof| proof.holds())
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Messages {
@@ -293,10 +352,32 @@ impl Replies {
 }
 
 impl Phase {
+    /// All of them, in order.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Wait,
+        Self::Connect,
+        Self::Greeting,
+        Self::StartTls,
+        Self::Tls,
+        Self::Hello,
+        Self::Mail,
+        Self::Rcpt,
+        Self::Data,
+        Self::EndOfData,
+        Self::Reset,
+        Self::Quit,
+        Self::Message,
+        Self::Intended,
+        Self::Refused,
+    ];
+
     /// For people.
     pub(crate) fn label(self) -> &'static str {
         match self {
+            Self::Wait => "wait",
             Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::StartTls => "STARTTLS",
             Self::Tls => "TLS",
             Self::Hello => "EHLO",
             Self::Mail => "MAIL",
@@ -306,6 +387,8 @@ impl Phase {
             Self::Reset => "RSET",
             Self::Quit => "QUIT",
             Self::Message => "message",
+            Self::Intended => "intended",
+            Self::Refused => "refused",
         }
     }
 }
