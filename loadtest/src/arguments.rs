@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use clap::{Args, Parser, Subcommand};
 
 use crate::options::LoadOptions;
+use crate::report::Output;
 use crate::sink::SinkArguments;
 
 /// Sends mail to an SMTP server and measures how it takes it.
@@ -34,9 +35,8 @@ pub(crate) struct SendArguments {
     /// Worker threads; as many as there are cores when not given.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroU16>,
-    /// Print the result as one JSON object.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[cfg(test)]

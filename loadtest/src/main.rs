@@ -30,6 +30,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use arguments::{Arguments, Command, SendArguments};
+use report::live::{Goal, Watch};
 use report::model::Results;
 
 fn main() -> ExitCode {
@@ -51,8 +52,17 @@ fn main() -> ExitCode {
 /// Sends, and prints the result.
 fn send(arguments: &SendArguments) -> anyhow::Result<Results> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
-    let results = runtime.block_on(send::send(arguments, &mut load::Unobserved))?;
-    let text = if arguments.json { serde_json::to_string(&results)? + "\n" } else { report::table(&results) };
-    std::io::stdout().write_all(text.as_bytes()).context("writing the result")?;
+    let mut watch = Watch::new(goal(arguments), arguments.output.loudness());
+    let results = runtime.block_on(send::send(arguments, &mut watch))?;
+    watch.finish();
+    arguments.output.write(&results)?;
     Ok(results)
+}
+
+fn goal(arguments: &SendArguments) -> Goal {
+    match (arguments.load.duration, arguments.load.messages) {
+        (Some(duration), _) => Goal::Time(duration.0),
+        (None, Some(messages)) => Goal::Messages(messages.get()),
+        (None, None) => Goal::None,
+    }
 }

@@ -2,10 +2,14 @@
 //!
 //! On a terminal it changes each second. Elsewhere, as in a log, there is one line every ten seconds; or none, when nobody wants it.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::model::Second;
+use crate::load::Observer;
 
 /// Between lines that stay.
 const LINES_EVERY: Duration = Duration::from_secs(10);
@@ -105,6 +109,75 @@ impl Live {
     }
 }
 
+/// What all loads of a measurement are doing, in one line.
+pub(crate) struct Watch {
+    live: Live,
+    began: Instant,
+    messages: u64,
+    failed: u64,
+    /// Of each load, the last second and when it was told of.
+    loads: BTreeMap<String, (Instant, Pace)>,
+}
+
+/// What one load does in a second.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    messages: f64,
+    bytes: f64,
+    connections: u64,
+    p99: Option<f64>,
+}
+
+/// A load that was not heard of for so long is over.
+const SILENCE: Duration = Duration::from_millis(2500);
+
+impl Watch {
+    pub(crate) fn new(goal: Goal, loudness: Loudness) -> Self {
+        Self { live: Live::new(goal, loudness), began: Instant::now(), messages: 0, failed: 0, loads: BTreeMap::new() }
+    }
+
+    /// Makes room for the result.
+    pub(crate) fn finish(self) {
+        self.live.finish();
+    }
+
+    fn heard(&mut self, now: Instant, load: &str, second: &Second) {
+        let before = self.loads.get(load).map_or(self.began, |(before, _)| *before);
+        let seconds = (now - before).as_secs_f64().max(1e-3);
+        let pace = Pace {
+            messages: second.sent as f64 / seconds,
+            bytes: second.bytes as f64 / seconds,
+            connections: second.connections,
+            p99: second.p99,
+        };
+        self.messages += second.sent + second.failed;
+        self.failed += second.failed;
+        self.loads.insert(load.to_owned(), (now, pace));
+        self.loads.retain(|_, (heard, _)| now - *heard < SILENCE);
+    }
+
+    fn glance(&self, now: Instant) -> Glance {
+        let mut glance =
+            Glance { elapsed: now - self.began, messages: self.messages, failed: self.failed, ..Glance::default() };
+        for (_, pace) in self.loads.values() {
+            glance.messages_per_second += pace.messages;
+            glance.bytes_per_second += pace.bytes;
+            glance.connections += pace.connections;
+            // Of several loads, the worst.
+            glance.p99 = glance.p99.into_iter().chain(pace.p99).reduce(f64::max);
+        }
+        glance
+    }
+}
+
+impl Observer for Watch {
+    fn second(&mut self, load: &str, second: &Second) {
+        let now = Instant::now();
+        self.heard(now, load, second);
+        self.live.show(&self.glance(now));
+    }
+}
+
 fn bar(goal: Goal) -> ProgressBar {
     let (length, template) = match goal {
         Goal::Messages(messages) => (Some(messages), "{elapsed:>4} {bar:24} {percent:>3} %  {msg}"),
@@ -179,6 +252,31 @@ mod tests {
         ] {
             assert_eq!(latency(microseconds), text);
         }
+    }
+
+    #[test]
+    fn loads_are_added_up() {
+        let mut watch = Watch::new(Goal::None, Loudness::Quiet);
+        let at = |seconds| watch.began + Duration::from_secs(seconds);
+        let (first, second, late) = (at(1), at(2), at(4));
+        let heard = Second { sent: 100, failed: 1, bytes: 5000, connections: 3, p99: Some(7.0), ..Second::default() };
+        watch.heard(first, "a", &heard);
+        watch.heard(second, "a", &Second { p99: Some(2.0), ..heard });
+        watch.heard(second, "b", &heard);
+        let expected = Glance {
+            elapsed: Duration::from_secs(2),
+            messages: 303,
+            failed: 3,
+            messages_per_second: 150.0,
+            bytes_per_second: 7500.0,
+            connections: 6,
+            p99: Some(7.0),
+        };
+        assert_eq!(watch.glance(second), expected);
+        watch.heard(late, "b", &heard);
+        assert_eq!(watch.glance(late).connections, 6, "a was silent for a moment");
+        watch.heard(late + Duration::from_secs(1), "b", &heard);
+        assert_eq!(watch.glance(late).connections, 3, "a is over");
     }
 
     #[test]

@@ -2,6 +2,10 @@
 
 pub(crate) mod model;
 pub(crate) mod live;
+mod output;
 mod table;
+mod html;
 
-pub(crate) use table::table;
+use html::html;
+pub(crate) use output::Output;
+use table::table;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde::Deserialize;
 
+use crate::units::Span;
+
 /// The longest that a reply is held back.
 const LONGEST_DELAY: Duration = Duration::from_secs(3600);
 
@@ -182,7 +184,10 @@ impl FromStr for PhaseDelay {
         if !(0.0..=5.0).contains(&deviation) {
             return Err(format!("{deviation} is not from 0 to 5"));
         }
-        let duration = parse_duration(duration)?;
+        let Span(duration) = duration.parse()?;
+        if duration > LONGEST_DELAY {
+            return Err(format!("{delay:?} is more than an hour"));
+        }
         Ok(Self { phase: phase.parse()?, duration, deviation, rate: parse_rate(rate)? })
     }
 }
@@ -206,22 +211,6 @@ impl TryFrom<String> for PhaseDelay {
 fn parse_rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
     if (0.0..=1.0).contains(&rate) { Ok(rate) } else { Err(format!("{rate} is not from 0 to 1")) }
-}
-
-/// `250us`, `5ms`, `1.5s`, `2m`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let unit = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit);
-    let seconds = match unit {
-        "us" | "µs" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return Err(format!("{text:?} is no duration such as 250us, 5ms, 1.5s or 2m")),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("{text:?} is no duration such as 5ms"))?;
-    let duration = Duration::try_from_secs_f64(number * seconds).map_err(|error| format!("{text:?}: {error}"))?;
-    if duration <= LONGEST_DELAY { Ok(duration) } else { Err(format!("{text:?} is more than an hour")) }
 }
 
 #[cfg(test)]
@@ -297,7 +286,7 @@ mod tests {
         for text in ["rcpt", "rcpt=", "rcpt=2", "rcpt=-0.1", "rcpt=NaN", "nowhere=0.1"] {
             text.parse::<PhaseRate>().unwrap_err();
         }
-        for text in ["end", "end=5", "end=ms", "end=-1s", "end=5ms@2", "end=5ms~x", "end=2000m", "end=5ms~9"] {
+        for text in ["end", "end=", "end=ms", "end=-1s", "end=5ms@2", "end=5ms~x", "end=2000m", "end=5ms~9"] {
             text.parse::<PhaseDelay>().unwrap_err();
         }
         let error = Faults::new(&rates("end=0.6"), &rates("end=0.6"), &[], &[]).unwrap_err();

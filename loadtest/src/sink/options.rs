@@ -8,6 +8,8 @@ use clap::Args;
 use mailweir_smtp::extension::Extensions;
 use serde::Deserialize;
 
+use crate::units::Size;
+
 use super::faults::{Faults, PhaseDelay, PhaseRate};
 
 /// `mailweir-load sink`.
@@ -31,7 +33,7 @@ pub(crate) struct SinkArguments {
 
 /// How a sink behaves.
 #[derive(Debug, Clone, Args, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Behaviour {
     /// What the sink calls itself.
     #[arg(long, value_name = "NAME", default_value = "sink.example")]
@@ -54,8 +56,8 @@ pub(crate) struct Behaviour {
     )]
     pub(crate) offer: Vec<Keyword>,
     /// The largest message, announced with SIZE; 0 for no limit.
-    #[arg(long, value_name = "BYTES", default_value = "0")]
-    pub(crate) size: u64,
+    #[arg(long, value_name = "SIZE", default_value = "0")]
+    pub(crate) size: Size,
     /// Offer STARTTLS, with a certificate made for the occasion unless one is given.
     #[arg(long)]
     pub(crate) starttls: bool,
@@ -116,7 +118,7 @@ impl Default for Behaviour {
                 Keyword::Dsn,
                 Keyword::Size,
             ],
-            size: 0,
+            size: Size(0),
             starttls: false,
             certificate: None,
             key: None,
@@ -149,7 +151,7 @@ impl Behaviour {
                 Keyword::BinaryMime => offer.binary_mime = true,
                 Keyword::EnhancedStatusCodes => offer.enhanced_status_codes = true,
                 Keyword::Dsn => offer.dsn = true,
-                Keyword::Size => offer.size = Some(self.size),
+                Keyword::Size => offer.size = Some(self.size.0),
             }
         }
         offer

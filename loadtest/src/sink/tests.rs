@@ -148,7 +148,7 @@ fn rates_are_decided_by_the_seed_and_the_connection() {
 fn proven(number: u64) -> Vec<u8> {
     let content = b"Subject: a\r\n\r\n.dots\r\n..\r\nbody\r\n";
     let mut message = BytesMut::from(&b"Received: from a\r\n\tby b\r\n"[..]);
-    ProofLine { run: Run::new(7), number, digest: Digest::of(content) }.write(&mut message);
+    ProofLine { run: Run::new(7), number, digest: Digest::of([&content[..]].into_iter()) }.write(&mut message);
     message.extend_from_slice(content);
     message.to_vec()
 }
