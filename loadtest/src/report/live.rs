@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::figures::latency;
 use super::model::Second;
 use crate::load::Observer;
 
@@ -221,38 +222,9 @@ fn says(glance: &Glance) -> String {
     text
 }
 
-/// A latency with three digits, from microseconds.
-pub(crate) fn latency(microseconds: f64) -> String {
-    let (value, unit) = match microseconds {
-        ..1e3 => (microseconds, "µs"),
-        ..1e6 => (microseconds / 1e3, "ms"),
-        _ => (microseconds / 1e6, "s"),
-    };
-    let places = match value {
-        ..9.995 => 2,
-        ..99.95 => 1,
-        _ => 0,
-    };
-    format!("{value:.places$} {unit}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn latencies_have_three_digits() {
-        for (microseconds, text) in [
-            (0.0, "0.00 µs"),
-            (73.25, "73.2 µs"),
-            (999.0, "999 µs"),
-            (1234.0, "1.23 ms"),
-            (45_670.0, "45.7 ms"),
-            (2_500_000.0, "2.50 s"),
-        ] {
-            assert_eq!(latency(microseconds), text);
-        }
-    }
 
     #[test]
     fn loads_are_added_up() {

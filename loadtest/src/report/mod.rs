@@ -3,6 +3,7 @@
 pub(crate) mod model;
 pub(crate) mod live;
 mod output;
+mod figures;
 mod table;
 mod html;
 
