@@ -3,7 +3,9 @@
 //! Time is linear in the text for literal patterns. For regular expressions each hit costs at most one pass, and hits
 //! are capped.
 
+mod blocks;
 mod literal;
+mod runs;
 mod expression;
 
 use std::sync::Arc;
