@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use mail_parser::{HeaderValue, parsers::MessageStream};
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use super::header_end::is_name_byte;
 
@@ -104,11 +104,37 @@ impl<'a> Field<'a> {
 
     /// Its value unfolded, encoded words decoded, in UTF-8; bytes that are none become U+FFFD.
     pub fn text(&self) -> String {
+        if memmem::find(&self.raw[self.colon + 1..], b"=?").is_none() {
+            return unfolded(&self.raw[self.colon + 1..]);
+        }
+        self.decoded()
+    }
+
+    fn decoded(&self) -> String {
         match with_newline(&self.raw[self.colon + 1..], |value| MessageStream::new(value).parse_unstructured()) {
             HeaderValue::Text(text) => text.trim().replace(['\r', '\n'], ""),
             _ => String::new(),
         }
     }
+}
+
+/// What mail-parser makes of a value without encoded words.
+fn unfolded(value: &[u8]) -> String {
+    let mut text = String::with_capacity(value.len());
+    for line in value.split(|&byte| byte == b'\n').map(|line| trimmed(line)).filter(|line| !line.is_empty()) {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(&String::from_utf8_lossy(line));
+    }
+    let is_trimmed = text.trim().len() == text.len();
+    if is_trimmed && memchr(b'\r', text.as_bytes()).is_none() { text } else { text.trim().replace('\r', "") }
+}
+
+fn trimmed(line: &[u8]) -> &[u8] {
+    let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t' | b'\r');
+    let line = &line[line.iter().take_while(is_blank).count()..];
+    &line[..line.len() - line.iter().rev().take_while(is_blank).count()]
 }
 
 /// mail-parser finds the end of a field by its newline, which the last field of a message may lack.
@@ -124,6 +150,8 @@ pub fn is_field_name(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -142,5 +170,18 @@ mod tests {
         assert_eq!(section.texts("subject").collect::<Vec<_>>(), ["one", "zw\u{f6}lf a"]);
         assert_eq!(section.texts("last").next().unwrap(), "x");
         assert!(HeaderSection::default().fields().next().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn text_without_encoded_words_is_what_mail_parser_makes_of_it(
+            value in "([ \t\u{a0}]{0,2}[a=?\r\u{e9}]{0,3}(\r?\n[ \t]{1,2})?){0,6}(\r\n|\n)?",
+            junk in "[\x00-\x7f]{0,6}",
+        ) {
+            for raw in [format!("X:{value}"), format!("X: {}", junk.replace('\n', "\n "))] {
+                let field = Field { raw: raw.as_bytes(), name: 1, colon: 1 };
+                prop_assert_eq!(field.text(), field.decoded(), "{:?}", raw);
+            }
+        }
     }
 }

@@ -5,6 +5,11 @@ use url::{Host, Url};
 /// The host of an absolute URL with a scheme that goes to a host; userinfo, backslashes, tabs and newlines, percent
 /// encoding and the like are taken as browsers take them.
 pub(super) fn of_url(url: &str) -> Option<String> {
+    let authority = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    authority.and_then(simple).or_else(|| parsed(url))
+}
+
+fn parsed(url: &str) -> Option<String> {
     let parsed = Url::parse(url).ok()?;
     if !matches!(parsed.scheme(), "http" | "https" | "ftp" | "ws" | "wss") {
         return None;
@@ -14,7 +19,28 @@ pub(super) fn of_url(url: &str) -> Option<String> {
 
 /// A bare host name.
 pub(super) fn of_name(name: &str) -> Option<String> {
-    canonical(Host::parse(name).ok()?)
+    simple(name).or_else(|| canonical(Host::parse(name).ok()?))
+}
+
+/// The name of a bare host that clients would take for a link.
+pub(super) fn of_plausible_name(name: &str) -> Option<String> {
+    // A single label is none, nor could it become several: what stands for a dot is not US-ASCII.
+    if !name.contains('.') && name.is_ascii() && !name.contains('%') {
+        return None;
+    }
+    of_name(name).filter(|host| is_plausible_domain(host))
+}
+
+/// A name that is its own host but for its case: letters, digits, hyphens, underscores and single dots, nothing that could
+/// be an address or in A-labels. Most are, and need not be parsed.
+fn simple(name: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let last = name.rsplit('.').next()?;
+    let is_simple = name.len() <= 253
+        && last.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(is_plain)
+        && !name.as_bytes().windows(2).any(|pair| pair == b"--");
+    is_simple.then(|| name.to_ascii_lowercase())
 }
 
 fn canonical<T: AsRef<str>>(host: Host<T>) -> Option<String> {
@@ -44,7 +70,21 @@ pub(super) fn is_plausible_domain(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn simple_names_are_what_parsing_makes_of_them(name in "([a-zA-Z0-9_-]{0,4}\\.?){0,5}|0?[xX][0-9a-f]{1,3}|[ -~]{0,8}") {
+            if let Some(host) = simple(&name) {
+                prop_assert_eq!(canonical(Host::parse(&name).unwrap()), Some(host.clone()), "{}", name);
+                prop_assert_eq!(parsed(&format!("http://{name}")), Some(host), "{}", name);
+            }
+            let plausible = Host::parse(&name).ok().and_then(canonical).filter(|host| is_plausible_domain(host));
+            prop_assert_eq!(of_plausible_name(&name), plausible, "{}", name);
+        }
+    }
 
     #[test]
     fn names_that_are_links() {

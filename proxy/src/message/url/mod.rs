@@ -28,6 +28,9 @@ const SHORT: usize = 256;
 /// Hosts that a message may have at least.
 pub(super) const HOSTS: usize = URLS;
 
+/// URLs that others are compared with one by one.
+const FEW: usize = 32;
+
 /// Fields that clients make links of, or that name whom a message is from.
 const FIELDS: [&str; 15] = [
     "Subject",
@@ -101,9 +104,7 @@ pub(super) fn of_message(header: &HeaderSection, body: &UrlList, budget: &Budget
     if found.urls.is_empty() {
         return Ok(body.clone());
     }
-    for url in body.urls.iter() {
-        found.keep(url.clone());
-    }
+    found.keep_all(&body.urls);
     found.is_cut |= body.is_cut;
     UrlList::new(found, budget)
 }
@@ -155,6 +156,23 @@ impl Found {
     fn add(&mut self, text: &str, host: String) {
         let text = text[..text.floor_char_boundary(TEXT)].to_owned();
         self.keep(Url { text, host, source: self.source, part: self.part });
+    }
+
+    /// Others, each of which is there once.
+    fn keep_all(&mut self, others: &[Url]) {
+        let bytes: usize = others.iter().map(|url| url.text.len() + url.host.len()).sum();
+        let is_much = self.urls.len() > FEW || self.urls.len() + others.len() > URLS || self.bytes + bytes > BYTES;
+        if is_much {
+            return others.iter().for_each(|url| self.keep(url.clone()));
+        }
+        let own = self.urls.len();
+        for url in others {
+            let is_own = |other: &Url| other.text == url.text && other.host == url.host;
+            if !self.urls[..own].iter().any(is_own) {
+                self.bytes += url.text.len() + url.host.len();
+                self.urls.push(url.clone());
+            }
+        }
     }
 
     fn keep(&mut self, mut url: Url) {

@@ -13,6 +13,8 @@ use super::{Found, host};
 const LENGTH: usize = 4096;
 /// Bytes of a host name looked at on each side of a dot: 253, and more for names that are not in A-labels.
 const HOST: usize = 1024;
+/// Bytes of a word before a full stop, fewer than this.
+const WORD: usize = 64;
 /// Bytes of a local part (RFC 5321 section 4.5.3.1.1).
 const LOCAL_PART: usize = 64;
 /// Percent-encoding within percent-encoding is undone so many times.
@@ -31,10 +33,23 @@ pub(super) fn find(text: &str, found: &mut Found) {
         }
         let end = match text.as_bytes()[at] {
             b':' => url_at(text, done, at, found),
+            _ if ends_sentence(text.as_bytes(), done, at) => Some(at + 1),
             _ => domain_at(text, done, at, found),
         };
         done = end.unwrap_or(done);
     }
+}
+
+/// Whether this dot stands behind a single word and before none: the usual case, in which [`domain_at`] finds nothing.
+fn ends_sentence(text: &[u8], done: usize, dot: usize) -> bool {
+    let in_word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_apart = |byte: u8| byte.is_ascii() && !in_word(&byte) && byte != b'.';
+    if text.get(dot + 1).is_some_and(|&after| !is_apart(after)) {
+        return false;
+    }
+    let before = &text[done.max(dot.saturating_sub(HOST))..dot];
+    let word = before.iter().rev().take(WORD).take_while(|&byte| in_word(byte)).count();
+    word > 0 && word < WORD && (word == before.len() || is_apart(before[before.len() - word - 1]))
 }
 
 /// URLs alone: in program text nearly everything with a dot in it looks like a domain.
@@ -117,7 +132,7 @@ fn domain_at(text: &str, done: usize, dot: usize, found: &mut Found) -> Option<u
         let goes_on = name[length..].contains('.');
         if is_first
             && goes_on
-            && let Some(host) = host::of_name(name).filter(|host| host::is_plausible_domain(host))
+            && let Some(host) = host::of_plausible_name(name)
         {
             found.add(name, host);
         }
@@ -126,10 +141,7 @@ fn domain_at(text: &str, done: usize, dot: usize, found: &mut Found) -> Option<u
     let name = cut_before_first_label(name);
     let start = name.as_ptr() as usize - text.as_ptr() as usize;
     let end_of_name = start + name.len();
-    let host = match host::of_name(name) {
-        Some(host) if host::is_plausible_domain(&host) => host,
-        _ => return Some(end.max(dot + 1)),
-    };
+    let Some(host) = host::of_plausible_name(name) else { return Some(end.max(dot + 1)) };
     let rest = &text[end_of_name..];
     let port = rest.strip_prefix(':').map_or(0, |rest| {
         let digits = rest.bytes().take(6).take_while(u8::is_ascii_digit).count();
@@ -175,8 +187,8 @@ fn inner_domain(value: &str) -> Option<(&str, String)> {
     let window = &value[..value.floor_char_boundary(HOST)];
     let end = window.find(|character| !is_host_character(character)).unwrap_or(window.len());
     let name = &window[..end];
-    let host = if name.contains('.') { host::of_name(name)? } else { return None };
-    host::is_plausible_domain(&host).then_some((name, host))
+    let host = if name.contains('.') { host::of_plausible_name(name)? } else { return None };
+    Some((name, host))
 }
 
 fn inner_url(run: &str, colon: usize) -> Option<(&str, String)> {
