@@ -28,9 +28,6 @@ use mailweir_testkit::dns::{Zone, ZoneServer};
 use tokio::runtime::Builder;
 
 /// As the binary has it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What a read from a busy connection brings.
 const CHUNK: usize = 64 * 1024;
 
