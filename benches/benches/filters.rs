@@ -27,7 +27,6 @@ use mailweir_testkit::dkim::KeyFile;
 use mailweir_testkit::dns::{Zone, ZoneServer};
 use tokio::runtime::Builder;
 
-/// As the binary has it.
 /// What a read from a busy connection brings.
 const CHUNK: usize = 64 * 1024;
 
