@@ -37,6 +37,7 @@ pub(super) fn read(phase: Phase, session: &mut Session, input: &mut BytesMut) ->
     };
     let state = match (command, phase) {
         (Command::Quit, _) => {
+            session.has_quit = session.output.is_empty();
             let text = format!("{} closing connection", session.policy.hostname);
             session.write(&Reply::new(221, "2.0.0", &text));
             State::Closing

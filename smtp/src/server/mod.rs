@@ -180,6 +180,12 @@ impl Server {
         self.session.over
     }
 
+    /// Whether the client has said QUIT when all that was answered before had been written. It has nothing more to send,
+    /// and nothing to read but the answer to that. One that pipelines QUIT may not have read what its message came to.
+    pub fn has_quit(&self) -> bool {
+        self.session.has_quit
+    }
+
     /// Whether a message is on its way: its content is being read, or read and dropped, or the next BDAT of it is
     /// awaited.
     pub fn is_reading_content(&self) -> bool {

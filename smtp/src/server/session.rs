@@ -27,6 +27,8 @@ pub(super) struct Session {
     offer: Extensions,
     errors: usize,
     pub(super) over: OverLimits,
+    /// See [`super::Server::has_quit`].
+    pub(super) has_quit: bool,
     junk: usize,
 }
 
@@ -60,6 +62,7 @@ impl Session {
             offer: Extensions::default(),
             errors: 0,
             over: OverLimits::default(),
+            has_quit: false,
             junk: 0,
         };
         session.set_offer(offer);
