@@ -11,12 +11,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::admin::metrics::Refusal;
+use crate::admin::metrics::{self, Refusal};
 use crate::config::{Listener, ServerTls};
 use crate::generation::{Listening, Proxy};
 use crate::session::{ClientStream, Connection, Session};
 
-use super::cap::ConnectionCap;
+use super::cap::{ConnectionCap, Place};
 use super::pressure::{Pressure, Stress};
 use super::proxy_protocol;
 
@@ -167,11 +167,8 @@ async fn accept(proxy: Arc<Proxy>, name: String, listener: Arc<TcpListener>, cap
                 let name = Arc::clone(&name);
                 let cap = cap.clone();
                 // Counted here, so that a drain which begins now waits for it.
-                let session = proxy.session();
-                tokio::spawn(async move {
-                    serve_connection(proxy, name, stream, peer, cap).await;
-                    drop(session);
-                });
+                let counted = proxy.session();
+                tokio::spawn(serve_connection(proxy, name, stream, peer, cap, counted));
             }
             Err(error) => {
                 // Out of descriptors, most likely: the connections we have go on, and some will end.
@@ -206,18 +203,46 @@ async fn report_stress(proxy: Arc<Proxy>, name: String, mut pressure: Pressure) 
     }
 }
 
-/// One connection, from the socket to its end.
-async fn serve_connection(
+/// One connection, from the socket to its end, at which `counted` is dropped.
+///
+/// There are many connections, and most of them wait. What is needed only at their beginning or end is in futures of its
+/// own, and what this future holds meanwhile is held once: the arguments of an `async fn` would stay in it to the end.
+fn serve_connection<C>(
+    proxy: Arc<Proxy>,
+    name: Arc<str>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    cap: ConnectionCap,
+    counted: C,
+) -> impl Future<Output = ()> {
+    let admission = Box::pin(admit(proxy, name, stream, peer, cap));
+    async move {
+        if let Some(mut admitted) = admission.await {
+            admitted.session.run().await;
+            Box::pin(admitted.session.close()).await;
+        }
+        drop(counted);
+    }
+}
+
+/// A connection that is served.
+struct Admitted {
+    session: Box<Session>,
+    /// Given back at its end.
+    _place: Place,
+    _counted: metrics::Connection,
+}
+
+/// What comes before the session; `None` for a connection that there is no place for, or nothing to be done with.
+async fn admit(
     proxy: Arc<Proxy>,
     name: Arc<str>,
     mut stream: TcpStream,
     peer: SocketAddr,
     cap: ConnectionCap,
-) {
+) -> Option<Admitted> {
     let generation = proxy.generation();
-    let Some(listening) = generation.listening(&name).cloned() else {
-        return;
-    };
+    let listening = generation.listening(&name).cloned()?;
     let Listening { settings, tls, metrics, .. } = &*listening;
     // Replies are corked by the session; what it writes is meant to leave at once.
     let _ = stream.set_nodelay(true);
@@ -226,68 +251,70 @@ async fn serve_connection(
     // A place is taken before anything is waited for, so that connections which say nothing are counted too.
     let Ok(mut place) = cap.enter(limits.connections) else {
         metrics.refused(Refusal::Connections);
-        return refuse(stream, hostname).await;
+        refuse(stream, hostname).await;
+        return None;
     };
     let pressure = cap.pressure();
     let patience = limits.for_handshake(pressure.now());
-    let mut drain = proxy.drain();
-    let known = tokio::select! {
-        biased;
-        known = client_address(settings, &mut stream, peer, patience) => known,
-        // Nothing was said yet that a client could miss.
-        () = drain.begun() => return,
-    };
-    let (client, is_vouched_for) = match known {
-        Ok(known) => known,
-        Err(error) => {
-            metrics.refused(Refusal::ProxyProtocol);
-            tracing::warn!(listener = &*name, %peer, %error, "no usable PROXY protocol header");
-            return;
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let (client, is_vouched_for) = if settings.proxy_protocol.iter().any(|network| network.contains(&peer.ip())) {
+        let mut drain = proxy.drain();
+        let known = tokio::select! {
+            biased;
+            known = client_address(&mut stream, peer, patience) => known,
+            // Nothing was said yet that a client could miss.
+            () = drain.begun() => return None,
+        };
+        match known {
+            Ok(known) => known,
+            Err(error) => {
+                metrics.refused(Refusal::ProxyProtocol);
+                tracing::warn!(listener = &*name, %peer, %error, "no usable PROXY protocol header");
+                return None;
+            }
         }
+    } else {
+        (peer, true)
     };
     // A proxy that speaks for many clients is one address.
     let speaks_for_others = is_vouched_for && settings.xclient.iter().any(|network| network.contains(&client.ip()));
     if !speaks_for_others && place.claim(client.ip(), limits.connections_per_ip).is_err() {
         metrics.refused(Refusal::ConnectionsPerIp);
         tracing::debug!(listener = &*name, %client, "too many connections from one client");
-        return refuse(stream, hostname).await;
+        refuse(stream, hostname).await;
+        return None;
     }
-    let _counted = metrics.connection();
+    let counted = metrics.connection();
     let mut stream = ClientStream::Plain(stream);
     let mut secured = None;
     if let (ServerTls::Implicit(_), Some(tls)) = (&settings.tls, tls) {
         let patience = limits.for_handshake(pressure.now());
+        let mut drain = proxy.drain();
         let handshake = tokio::select! {
             biased;
             handshake = stream.handshake(Arc::clone(tls), patience, metrics) => handshake,
-            () = drain.begun() => return,
+            () = drain.begun() => return None,
         };
         match handshake {
             Ok(facts) => secured = Some(facts),
             Err(error) => {
                 tracing::debug!(listener = &*name, %client, %error, "the TLS handshake failed");
-                return;
+                return None;
             }
         }
     }
     let connection =
         Connection { proxy, generation, listener: name, client, is_vouched_for, stream, tls: secured, pressure };
-    // Apart from the rest, which is done with by then: there are many sessions, and most of them wait.
-    Box::pin(Session::new(connection, Arc::clone(&listening)).run()).await;
+    Some(Admitted { session: Box::new(Session::new(connection, listening)), _place: place, _counted: counted })
 }
 
-/// The client's address: the socket's, or what a trusted load balancer says; and whether it can be trusted to be the
-/// client's own. A balancer that names nobody (a health check) lends its own address, and none of its rights.
+/// The client's address as a trusted load balancer says it, and whether it can be trusted to be the client's own. A
+/// balancer that names nobody (a health check) lends its own address, and none of its rights.
 async fn client_address(
-    listener: &Listener,
     stream: &mut TcpStream,
     peer: SocketAddr,
     patience: Duration,
 ) -> io::Result<(SocketAddr, bool)> {
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    if !listener.proxy_protocol.iter().any(|network| network.contains(&peer.ip())) {
-        return Ok((peer, true));
-    }
     let client = tokio::time::timeout(patience, proxy_protocol::read(stream))
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -303,4 +330,19 @@ async fn refuse(mut stream: TcpStream, hostname: &str) {
     };
     // A client that does not take even this has its connection closed all the same.
     let _ = tokio::time::timeout(REFUSAL_TIMEOUT, write).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, D, E, F, O: Future>(_: fn(A, B, C, D, E, F) -> O) -> usize {
+        size_of::<O>()
+    }
+
+    #[test]
+    fn a_connection_that_waits_takes_little_memory() {
+        let (task, session) = (size_of_future(serve_connection::<()>), size_of::<Session>());
+        assert!(task <= 1024 && session <= 768, "{task} and {session} bytes");
+    }
 }

@@ -9,4 +9,5 @@ mod tls;
 
 pub use accept::{BindError, Bound, Listeners, bind};
 pub use pressure::{Pressure, Stress};
+pub(crate) use tls::take_server_name;
 pub use tls::{CertificateStore, TlsError};

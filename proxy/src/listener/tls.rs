@@ -1,6 +1,7 @@
 //! Certificates and TLS settings of a listener. Each listener has tickets of its own, so that a session of one never
 //! resumes on another; a certificate's files are read again when they change, and no session of the old one resumes then.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,8 +136,20 @@ impl CertificateStore {
     }
 }
 
+thread_local! {
+    /// The name in the hello that was read last on this thread. rustls' interface without buffers gives it to whoever
+    /// chooses the certificate, and to nobody else.
+    static SERVER_NAME: Cell<Option<Box<str>>> = const { Cell::new(None) };
+}
+
+/// The name that a client asked for in a hello which this thread has read since the last call.
+pub(crate) fn take_server_name() -> Option<Box<str>> {
+    SERVER_NAME.take()
+}
+
 impl ResolvesServerCert for Watched {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        SERVER_NAME.set(hello.server_name().map(Into::into));
         Some(self.key.load_full())
     }
 }

@@ -190,7 +190,7 @@ impl Session {
     /// The filters of the end of the message, and what follows.
     pub(super) async fn conclude(
         &mut self,
-        mut transaction: Transaction,
+        mut transaction: Box<Transaction>,
         message: Message,
         scan: Option<antivirus::Stream>,
     ) {

@@ -27,12 +27,12 @@ use crate::admin::metrics::Limit;
 use crate::chain::{Refusal, Ruling, Run};
 use crate::config::{self, Listener, ServerTls};
 use crate::generation::{Generation, Listening, Proxy};
-use crate::host::{TlsFacts, TransactionFacts};
+use crate::host::{Phases, TlsFacts, TransactionFacts};
 use crate::listener::Pressure;
 
 use introduction::{Peer, Said};
 use patience::Progress;
-use stream::{Expecting, ReadEnd};
+use stream::{Expecting, Parting, ReadEnd};
 use transaction::Transaction;
 
 pub use stream::ClientStream;
@@ -68,13 +68,19 @@ pub struct Session {
     /// The client's name in the DNS and in EHLO, where a proxy in front of us has said them.
     said: Said,
     peer: Peer,
-    /// The first transaction's way through the chain, begun when the client connected.
-    first_run: Option<(Run, Arc<TransactionFacts>)>,
-    transaction: Option<Transaction>,
+    /// The first transaction's way through the chain, begun when the client connected, if there was anything to do.
+    first_run: Option<Box<FirstRun>>,
+    transaction: Option<Box<Transaction>>,
     messages: usize,
     progress: Progress,
     /// Spent waiting for commands since the last message that was accepted.
     waited: Duration,
+}
+
+/// A way through the chain before MAIL, and what filters have been told of the session.
+struct FirstRun {
+    run: Run,
+    facts: Arc<TransactionFacts>,
 }
 
 /// What the client said it is.
@@ -123,17 +129,20 @@ impl Session {
         }
     }
 
-    /// Serves the connection to its end.
-    pub async fn run(mut self) {
+    /// Serves the connection until it is to be closed. There are many sessions, and most of them wait: each is meant to
+    /// be boxed, and the future holds a reference to it and not another copy.
+    pub async fn run(&mut self) {
         let end = self.serve().await;
         let over = self.server.over_limits();
         self.listening.metrics.over_limit(Limit::Errors, over.errors);
         self.listening.metrics.over_limit(Limit::Recipients, over.recipients);
-        Box::pin(async {
-            self.abandon_transaction().await;
-            self.abandon_first_run().await;
-        })
-        .await;
+        if self.transaction.is_some() || self.first_run.is_some() {
+            Box::pin(async {
+                self.abandon_transaction().await;
+                self.abandon_first_run().await;
+            })
+            .await;
+        }
         match end {
             SessionEnd::Closed => {}
             end => tracing::debug!(
@@ -143,7 +152,16 @@ impl Session {
                 "the connection ended"
             ),
         }
-        self.connection.stream.close().await;
+    }
+
+    /// Closes the connection.
+    pub async fn close(mut self) {
+        let parting = self.parting();
+        self.connection.stream.close(self.server.output(), parting).await;
+    }
+
+    fn parting(&self) -> Parting {
+        if self.server.has_quit() && self.input.is_empty() { Parting::Agreed } else { Parting::Open }
     }
 
     /// What a command leads to needs several times the memory of waiting for it, and is boxed so that it is there for
@@ -155,7 +173,9 @@ impl Session {
         loop {
             let step = match self.server.next(&mut self.input) {
                 Some(Event::Close) => {
-                    let _ = self.flush().await;
+                    if self.parting() == Parting::Open {
+                        let _ = self.flush().await;
+                    }
                     return SessionEnd::Closed;
                 }
                 Some(event) => {
@@ -198,20 +218,19 @@ impl Session {
     }
 
     async fn greeting(&mut self) -> Result<Reply, Refusal> {
-        let (mut run, facts) = self.new_run();
-        let ruling = run.connect().await;
-        tarpit(&mut run, &self.connection.proxy).await;
-        match ruling {
-            Ruling::Continue => {
-                self.first_run = Some((run, facts));
-                let hostname = &self.connection.generation.config.server.hostname;
-                Ok(Reply::new(220, "", &format!("{hostname} ESMTP mailweir")))
-            }
-            Ruling::Refuse(refusal) => {
+        // Where nobody asks for the phase, the way through the chain begins when somebody has something to do.
+        if self.listening.chain.phases().contains(Phases::CONNECT) {
+            let (mut run, facts) = self.new_run();
+            let ruling = run.connect().await;
+            tarpit(&mut run, &self.connection.proxy).await;
+            if let Ruling::Refuse(refusal) = ruling {
                 self.report_phase("connect", run, &facts, &refusal.reply).await;
-                Err(refusal)
+                return Err(refusal);
             }
+            self.first_run = Some(Box::new(FirstRun { run, facts }));
         }
+        let hostname = &self.connection.generation.config.server.hostname;
+        Ok(Reply::new(220, "", &format!("{hostname} ESMTP mailweir")))
     }
 
     async fn hello(&mut self, name: ClientName, extended: bool) {
@@ -223,27 +242,25 @@ impl Session {
             // A client that gives another name begins anew: sandboxes and SPF have seen the first one.
             self.abandon_first_run().await;
         }
-        let (run, facts, ruling) = self.greeted_run().await;
-        match ruling {
-            Ruling::Continue => {
-                self.first_run = Some((run, facts));
-                self.server.set_offer(self.offer());
-                let hostname = &self.connection.generation.config.server.hostname;
-                self.server.accept(Reply::new(250, "", hostname));
-            }
-            Ruling::Refuse(refusal) => {
+        if self.listening.chain.phases().intersects(Phases::CONNECT | Phases::HELO) {
+            let (run, facts, ruling) = self.greeted_run().await;
+            if let Ruling::Refuse(refusal) = ruling {
                 self.report_phase("helo", run, &facts, &refusal.reply).await;
                 self.hello = previous;
-                self.refuse(refusal);
+                return self.refuse(refusal);
             }
+            self.first_run = Some(Box::new(FirstRun { run, facts }));
         }
+        self.server.set_offer(self.offer());
+        let hostname = &self.connection.generation.config.server.hostname;
+        self.server.accept(Reply::new(250, "", hostname));
     }
 
     /// A way through the chain on which the phases up to EHLO are behind. Each sandbox sees its phases in order, whichever
     /// transaction of the connection it serves.
     async fn greeted_run(&mut self) -> (Run, Arc<TransactionFacts>, Ruling) {
-        let (mut run, begun, mut ruling) = match self.first_run.take() {
-            Some((run, begun)) => (run, begun, Ruling::Continue),
+        let (mut run, begun, mut ruling) = match self.first_run.take().map(|first| *first) {
+            Some(FirstRun { run, facts }) => (run, facts, Ruling::Continue),
             None => {
                 let (mut run, begun) = self.new_run();
                 let ruling = run.connect().await;
@@ -290,7 +307,7 @@ impl Session {
         let stress = self.connection.pressure.now();
         let reading_content = self.server.is_reading_content();
         let (expecting, patience) = if reading_content {
-            let received = self.transaction.as_ref().and_then(Transaction::receiving).unwrap_or_default();
+            let received = self.transaction.as_deref().and_then(Transaction::receiving).unwrap_or_default();
             (Expecting::Message { received }, limits.for_data(stress))
         } else {
             (Expecting::Command, limits.for_command(stress))
@@ -303,7 +320,7 @@ impl Session {
             // An idle connection holds no buffer.
             self.input = BytesMut::new();
         }
-        let upstream_waits = self.transaction.as_ref().and_then(Transaction::upstream_waits);
+        let upstream_waits = self.transaction.as_deref().and_then(Transaction::upstream_waits);
         let gives_back = upstream_waits.filter(|waits| *waits < patience);
         let patience = gives_back.unwrap_or(patience);
         let held = self.input.len();
@@ -361,8 +378,8 @@ impl Session {
     }
 
     async fn abandon_first_run(&mut self) {
-        if let Some((run, _)) = self.first_run.take() {
-            self.abandon(run).await;
+        if let Some(first) = self.first_run.take() {
+            self.abandon(first.run).await;
         }
     }
 

@@ -51,7 +51,7 @@ impl Session {
     }
 
     /// A transaction that ended with a refusal before its message was whole.
-    pub(super) async fn report_refused(&mut self, mut transaction: Transaction, reply: &Reply) {
+    pub(super) async fn report_refused(&mut self, mut transaction: Box<Transaction>, reply: &Reply) {
         transaction.run.abort().await;
         self.report(&transaction, transaction.received, &Outcome::refused(reply.clone()));
     }

@@ -1,21 +1,28 @@
 //! The client's connection: plain TCP, or TLS over it.
 
+mod secured;
+
+use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::admin::metrics::{ListenerMetrics, TlsOutcome};
 use crate::host::TlsFacts;
 
-/// What one read makes room for: enough for a whole small message with its commands, little enough for an idle client.
+use secured::Secured;
+
+/// What one read makes room for: enough for a whole small message with its commands.
 const READ_COMMANDS: usize = 8 * 1024;
 
 /// What one read makes room for while a message begins to arrive, and once it is known to be large. Room that is not
@@ -26,9 +33,10 @@ const READ_LARGE_MESSAGE: usize = 64 * 1024;
 /// For the last bytes of a connection to leave.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// How long, and how much, is still read of a client after the last reply.
+/// How long, and how much, all together and at once, is still read of a client after the last reply.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 * 1024;
+const LINGER_READ: usize = 4 * 1024;
 
 /// A read with less room than this is not worth a call.
 const LEAST_ROOM: usize = 2 * 1024;
@@ -38,7 +46,7 @@ pub enum ClientStream {
     /// No TLS yet, or never.
     Plain(TcpStream),
     /// After STARTTLS, or from the start.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<Secured>),
     /// Taken apart by a handshake that failed.
     Closed,
 }
@@ -51,6 +59,15 @@ pub(super) enum Expecting {
         /// Bytes of it so far.
         received: u64,
     },
+}
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// The client has said that it sends nothing more, and has had all replies but the last.
+    Agreed,
+    /// It may be in the middle of something.
+    Open,
 }
 
 /// Why nothing more was read.
@@ -77,23 +94,27 @@ impl ClientStream {
             Expecting::Message { received } if received < READ_LARGE_MESSAGE as u64 => READ_MESSAGE,
             Expecting::Message { .. } => READ_LARGE_MESSAGE,
         };
-        if input.capacity() - input.len() < LEAST_ROOM {
-            // What is kept of a message pins the whole buffer that it was read into and pays for its own bytes only, so
-            // buffers are used to their end, and they are of a size that the allocator does not round up.
-            input.reserve(room.saturating_sub(input.len()).max(LEAST_ROOM));
-        }
-        let read = async {
-            match self {
-                Self::Plain(stream) => stream.read_buf(input).await,
-                Self::Tls(stream) => stream.read_buf(input).await,
-                Self::Closed => Ok(0),
-            }
-        };
+        let read = poll_fn(|context| self.poll_read(context, input, room));
         match timeout(patience, read).await {
-            Ok(Ok(0)) => Err(ReadEnd::Closed),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(ReadEnd::Failed(error)),
+            Ok(read) => outcome(read),
             Err(_) => Err(ReadEnd::Timeout),
+        }
+    }
+
+    /// Memory is taken when there is something to put into it: thousands of clients that are waited for have no buffer.
+    fn poll_read(&mut self, context: &mut Context<'_>, input: &mut BytesMut, room: usize) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => {
+                ready!(stream.poll_read_ready(context))?;
+                make_room(input, room);
+                let read = pin!(stream.read_buf(input)).poll(context);
+                if read.is_pending() && input.is_empty() {
+                    *input = BytesMut::new();
+                }
+                read
+            }
+            Self::Tls(stream) => stream.poll_read(context, input, room),
+            Self::Closed => Poll::Ready(Ok(0)),
         }
     }
 
@@ -102,10 +123,12 @@ impl ClientStream {
     pub(super) async fn ended(&mut self, input: &mut BytesMut) -> Option<ReadEnd> {
         // A pipelined command hides the end from the first read.
         for _ in 0..2 {
-            match self.read(input, Expecting::Command, Duration::ZERO).await {
-                Ok(()) => {}
-                Err(ReadEnd::Timeout) => return None,
-                Err(end) => return Some(end),
+            match poll_fn(|context| Poll::Ready(self.poll_read(context, input, READ_COMMANDS))).await {
+                Poll::Pending => return None,
+                Poll::Ready(read) => match outcome(read) {
+                    Ok(()) => {}
+                    Err(end) => return Some(end),
+                },
             }
         }
         None
@@ -116,19 +139,42 @@ impl ClientStream {
         if output.is_empty() {
             return Ok(());
         }
+        let written = match self.write_now(output) {
+            Ok(true) => Ok(()),
+            // Rare, and so in a future of its own.
+            Ok(false) => Box::pin(self.write_rest(output, patience)).await,
+            Err(error) => Err(error),
+        };
+        output.clear();
+        written
+    }
+
+    /// Writes of `output` what goes without waiting, and takes that out of it; whether that was all.
+    fn write_now(&mut self, output: &mut BytesMut) -> io::Result<bool> {
+        match self {
+            Self::Plain(stream) => {
+                let count = send_now(stream, output)?;
+                output.advance(count);
+                Ok(output.is_empty())
+            }
+            Self::Tls(stream) => {
+                stream.encrypt(output)?;
+                output.clear();
+                stream.flush_now()
+            }
+            Self::Closed => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    async fn write_rest(&mut self, output: &[u8], patience: Duration) -> io::Result<()> {
         let write = async {
             match self {
                 Self::Plain(stream) => stream.write_all(output).await,
-                Self::Tls(stream) => {
-                    stream.write_all(output).await?;
-                    stream.flush().await
-                }
-                Self::Closed => Err(io::ErrorKind::NotConnected.into()),
+                Self::Tls(stream) => poll_fn(|context| stream.poll_flush(context)).await,
+                Self::Closed => Ok(()),
             }
         };
-        let written = timeout(patience, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        output.clear();
-        written
+        timeout(patience, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// The TLS handshake, as the server.
@@ -141,61 +187,107 @@ impl ClientStream {
         let Self::Plain(stream) = std::mem::replace(self, Self::Closed) else {
             return Err(io::Error::other("TLS is active already"));
         };
-        let handshake = timeout(patience, TlsAcceptor::from(config).accept(stream)).await;
+        let handshake = timeout(patience, Secured::accept(stream, config)).await;
         let stream = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).inspect_err(|_| {
             metrics.tls(TlsOutcome::Failed);
         })?;
-        let connection = stream.get_ref().1;
-        metrics.tls(match connection.handshake_kind() {
+        metrics.tls(match stream.connection().handshake_kind() {
             Some(rustls::HandshakeKind::Resumed) => TlsOutcome::Resumed,
             _ => TlsOutcome::Established,
         });
-        let facts = tls_facts(connection);
+        let facts = tls_facts(&stream);
         *self = Self::Tls(Box::new(stream));
         Ok(facts)
     }
 
-    /// Tells the client that nothing more comes, and reads what it still sends for a moment: a socket that is closed with
-    /// bytes unread takes the last reply back.
-    pub(super) async fn close(mut self) {
-        let shutdown = async {
-            match &mut self {
-                Self::Plain(stream) => stream.shutdown().await,
-                Self::Tls(stream) => stream.shutdown().await,
-                Self::Closed => Ok(()),
+    /// Writes the last replies and tells the client that nothing more comes. Unless the client has agreed, what it still
+    /// sends is read for a moment: a socket that is closed with bytes unread takes the last reply back.
+    pub(super) async fn close(mut self, last: &mut BytesMut, parting: Parting) {
+        let written = match &mut self {
+            Self::Plain(stream) => send_now(stream, last).map(|count| {
+                last.advance(count);
+                last.is_empty()
+            }),
+            Self::Tls(stream) => {
+                // In one write, where it can be. What cannot be said any more is left unsaid.
+                let _ = stream.encrypt(last).and_then(|()| stream.say_end());
+                last.clear();
+                stream.flush_now()
             }
+            Self::Closed => return,
         };
-        if !matches!(timeout(CLOSE, shutdown).await, Ok(Ok(()))) {
+        match (written, parting) {
+            (Ok(true), Parting::Agreed) | (Err(_), _) => {}
+            (Ok(_), _) => Box::pin(self.linger(last)).await,
+        }
+    }
+
+    async fn linger(&mut self, last: &[u8]) {
+        if self.write_rest(last, CLOSE).await.is_err() {
             return;
         }
-        let mut rest = vec![0; READ_COMMANDS];
-        let linger = async {
+        let socket = match self {
+            Self::Plain(stream) => &*stream,
+            Self::Tls(stream) => stream.socket(),
+            Self::Closed => return,
+        };
+        if SockRef::from(socket).shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let listen = async {
             let mut left = LINGER_BYTES;
-            while left > 0 {
-                let read = match &mut self {
-                    Self::Plain(stream) => stream.read(&mut rest).await,
-                    Self::Tls(stream) => stream.get_mut().0.read(&mut rest).await,
-                    Self::Closed => Ok(0),
-                };
-                match read {
-                    Ok(0) | Err(_) => return,
+            while left > 0 && socket.readable().await.is_ok() {
+                match socket.try_read(&mut [0; LINGER_READ]) {
+                    Ok(0) => return,
                     Ok(count) => left = left.saturating_sub(count),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
                 }
             }
         };
         // A client that goes on beyond that has had its answer.
-        let _ = timeout(LINGER, linger).await;
+        let _ = timeout(LINGER, listen).await;
     }
 }
 
-fn tls_facts(connection: &rustls::ServerConnection) -> TlsFacts {
+/// Sends what goes without waiting; how many bytes that was. The runtime is not asked whether there is room in the
+/// socket's buffer: there nearly always is, and of a new connection it does not know yet.
+fn send_now(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    match SockRef::from(stream).send_with_flags(bytes, libc::MSG_NOSIGNAL) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+        sent => sent,
+    }
+}
+
+/// Makes room for a read.
+fn make_room(input: &mut BytesMut, room: usize) {
+    if input.capacity() - input.len() < LEAST_ROOM {
+        // What is kept of a message pins the whole buffer that it was read into and pays for its own bytes only, so
+        // buffers are used to their end, and they are of a size that the allocator does not round up.
+        input.reserve(room.saturating_sub(input.len()).max(LEAST_ROOM));
+    }
+}
+
+fn outcome(read: io::Result<usize>) -> Result<(), ReadEnd> {
+    match read {
+        Ok(0) => Err(ReadEnd::Closed),
+        Ok(_) => Ok(()),
+        Err(error) => Err(ReadEnd::Failed(error)),
+    }
+}
+
+fn tls_facts(stream: &Secured) -> TlsFacts {
+    let connection = stream.connection();
     let version = match connection.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
         _ => "TLSv1.2",
     };
     let cipher_suite =
         connection.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite())).unwrap_or_default();
-    TlsFacts { version: version.to_owned(), cipher_suite, server_name: connection.server_name().map(str::to_owned) }
+    TlsFacts { version: version.to_owned(), cipher_suite, server_name: stream.server_name().map(str::to_owned) }
 }
 
 #[cfg(test)]

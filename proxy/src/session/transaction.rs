@@ -21,7 +21,7 @@ use crate::upstream::Recipient;
 
 use super::deliver::{Destination, Opened, Outcome};
 use super::receiving::{Hops, Onlookers, Receiving};
-use super::{Session, is_trusted, recipients, tarpit};
+use super::{FirstRun, Session, is_trusted, recipients, tarpit};
 
 /// A transaction under way.
 pub(super) struct Transaction {
@@ -78,7 +78,7 @@ impl Session {
         };
         tarpit(&mut run, &self.connection.proxy).await;
         let client = self.hello.as_ref().map(|hello| Arc::clone(&hello.introduction)).unwrap_or_default();
-        let transaction = Transaction {
+        let transaction = Box::new(Transaction {
             generation: Arc::clone(&self.connection.generation),
             facts,
             run,
@@ -91,7 +91,7 @@ impl Session {
             started: Instant::now(),
             received: 0,
             receiving: None,
-        };
+        });
         match ruling {
             Ruling::Continue => {
                 self.transaction = Some(transaction);
@@ -117,10 +117,10 @@ impl Session {
             self.trusted = is_trusted(&self.listening.settings, &self.connection);
             reloaded = true;
         }
-        match self.first_run.take() {
-            Some((run, facts)) if !reloaded => (run, facts, Ruling::Continue),
+        match self.first_run.take().map(|first| *first) {
+            Some(FirstRun { run, facts }) if !reloaded => (run, facts, Ruling::Continue),
             begun => {
-                if let Some((run, _)) = begun {
+                if let Some(FirstRun { run, .. }) = begun {
                     self.abandon(run).await;
                 }
                 self.greeted_run().await
@@ -186,7 +186,7 @@ impl Session {
     pub(super) async fn take_chunk(&mut self, chunk: Bytes) {
         let Some(mut transaction) = self.transaction.take() else { return };
         transaction.received += chunk.len() as u64;
-        let Transaction { receiving, run, sender, recipients, .. } = &mut transaction;
+        let Transaction { receiving, run, sender, recipients, .. } = &mut *transaction;
         let taken = match receiving {
             Some(receiving) => receiving.take(chunk, run, || envelope(sender, recipients)).await,
             None => Ok(()),
