@@ -1,6 +1,8 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -22,6 +24,11 @@ pub(crate) enum Command {
     ///
     /// Exits with 0 when every message was taken, 1 when one was not, 2 when it could not begin.
     Send(Box<SendArguments>),
+    /// Runs a scenario: a file, or one that comes with the program (small, mixed, large, tls, one-a-connection, idle-18k,
+    /// slowloris, overload, a-billion-a-day, fleet).
+    ///
+    /// Exits with 0 when every claim holds, 1 when one does not, 2 when it could not begin.
+    Run(Box<RunArguments>),
     /// A server that takes mail and gets rid of it, or fails as it is told, at next to no cost.
     Sink(Box<SinkArguments>),
 }
@@ -32,6 +39,26 @@ pub(crate) struct SendArguments {
     pub(crate) server: String,
     #[command(flatten)]
     pub(crate) load: LoadOptions,
+    /// Worker threads; as many as there are cores when not given.
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroU16>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// A scenario's file or name.
+    pub(crate) scenario: PathBuf,
+    /// Shrink times, numbers of messages, rates, and connections that are held or trickle.
+    #[arg(long, value_name = "FACTOR", default_value = "1")]
+    pub(crate) scale: f64,
+    /// Another server, as host:port, in place of those that the scenario starts.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) target: Option<String>,
+    /// Where the scenario's sink listens; with --target there is a sink only if this is given.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) sink: Option<SocketAddr>,
     /// Worker threads; as many as there are cores when not given.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroU16>,

@@ -7,6 +7,7 @@ mod options;
 mod units;
 mod sizes;
 mod send;
+mod scenario;
 mod plan;
 mod load;
 mod workers;
@@ -17,6 +18,7 @@ mod session;
 mod connection;
 mod tls;
 mod sys;
+mod descriptors;
 mod content;
 mod proof;
 mod measure;
@@ -29,13 +31,14 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use arguments::{Arguments, Command, SendArguments};
+use arguments::{Arguments, Command, RunArguments, SendArguments};
 use report::live::{Goal, Watch};
 use report::model::Results;
 
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Send(arguments) => send(&arguments).map(|results| results.passed()),
+        Command::Run(arguments) => run(&arguments).map(|results| results.passed()),
         Command::Sink(arguments) => sink::run(&arguments).map(|()| true),
     };
     match ended {
@@ -55,6 +58,14 @@ fn send(arguments: &SendArguments) -> anyhow::Result<Results> {
     let mut watch = Watch::new(goal(arguments), arguments.output.loudness());
     let results = runtime.block_on(send::send(arguments, &mut watch))?;
     watch.finish();
+    arguments.output.write(&results)?;
+    Ok(results)
+}
+
+/// Runs a scenario, and prints the result.
+fn run(arguments: &RunArguments) -> anyhow::Result<Results> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let results = runtime.block_on(scenario::run(arguments))?;
     arguments.output.write(&results)?;
     Ok(results)
 }

@@ -16,6 +16,12 @@ use crate::units::{Rate, Size, Span, from_text};
 #[derive(Debug, Clone, Args, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LoadOptions {
+    /// In a scenario: what the load is called.
+    #[arg(skip)]
+    pub(crate) name: Option<String>,
+    /// In a scenario: runs as long as the other loads of its step, and begins before them.
+    #[arg(skip)]
+    pub(crate) background: bool,
     /// Sessions at once, each with one connection; with --rate, the most there may be [default: 10, with --rate 200].
     #[arg(long, value_name = "N")]
     pub(crate) sessions: Option<NonZeroU32>,
@@ -164,6 +170,14 @@ impl Default for LoadOptions {
             options: LoadOptions,
         }
         Defaults::parse_from(["defaults"]).options
+    }
+}
+
+impl LoadOptions {
+    /// The most at once.
+    pub(crate) fn connections(&self) -> u64 {
+        let usual = if self.rate.is_some() { 200 } else { 10 };
+        self.sessions.map_or(usual, |sessions| sessions.get().into())
     }
 }
 

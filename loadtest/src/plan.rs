@@ -63,8 +63,6 @@ impl Plan {
             [] => Contents::generated(options.size, options.seed)?,
             paths => Contents::from_files(paths)?,
         };
-        let loop_ = kind(options)?;
-        let open = matches!(loop_, Loop::Open { .. });
         let endless = if options.duration.is_some() || options.idle { u64::MAX } else { 1000 };
         let slow = options.slow.map(|rate| Trickle { part: options.slow_part, rate: rate.0.max(1) });
         let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
@@ -81,8 +79,8 @@ impl Plan {
             contents,
             proof: options.proof.then(|| Run::new(RandomState::new().hash_one(0))),
             trickle: slow,
-            sessions: options.sessions.map_or(if open { 200 } else { 10 }, Into::into),
-            loop_,
+            sessions: u32::try_from(options.connections()).unwrap_or(u32::MAX),
+            loop_: kind(options)?,
             duration: options.duration.map(|span| span.0),
             sources: options.bind.iter().flat_map(|sources| sources.0.iter().copied()).collect(),
             connections: AtomicU64::new(0),

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::arguments::SendArguments;
+use crate::descriptors;
 use crate::load::{Control, Load, Observer};
 use crate::plan::Plan;
 use crate::report::model::Results;
@@ -14,6 +15,7 @@ use crate::workers::Workers;
 ///
 /// When it cannot begin: no content, no such host.
 pub(crate) async fn send(arguments: &SendArguments, observer: &mut impl Observer) -> anyhow::Result<Results> {
+    descriptors::raise(arguments.load.connections())?;
     let plan = Plan::new(&arguments.server, &arguments.load).await?;
     let workers = Workers::start(arguments.threads)?;
     let start = Instant::now();

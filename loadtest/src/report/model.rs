@@ -43,6 +43,9 @@ pub(crate) struct Results {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) name: String,
+    /// The step of the scenario, if there are several.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) step: String,
     /// How it sent, in words: "closed loop", "open loop, 500/s".
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) load: String,
@@ -81,6 +84,24 @@ pub(crate) struct Run {
     /// What was sent against what the sink saw, when that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) proof: Option<Verdict>,
+    /// What the servers used meanwhile, if they could be watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) servers: Vec<ServerUse>,
+}
+
+/// What a process used during a run, with its descendants.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct ServerUse {
+    pub(crate) name: String,
+    /// Processor time, kernel's included.
+    pub(crate) cpu_seconds: f64,
+    /// That for each message taken meanwhile, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu_per_message: Option<f64>,
+    /// The most memory (resident), in bytes.
+    pub(crate) peak_memory: u64,
+    /// The most descriptors, of one process.
+    pub(crate) peak_descriptors: u64,
 }
 
 /// TLS handshakes.
