@@ -29,6 +29,8 @@ pub(crate) enum Command {
     ///
     /// Exits with 0 when every claim holds, 1 when one does not, 2 when it could not begin.
     Run(Box<RunArguments>),
+    /// Compares what was sent with what a sink elsewhere received: exits with 1 when a message was lost, doubled or altered.
+    Verify(VerifyArguments),
     /// A server that takes mail and gets rid of it, or fails as it is told, at next to no cost.
     Sink(Box<SinkArguments>),
 }
@@ -39,11 +41,22 @@ pub(crate) struct SendArguments {
     pub(crate) server: String,
     #[command(flatten)]
     pub(crate) load: LoadOptions,
+    /// With --proof, write the numbers of the messages to a file, for `verify`.
+    #[arg(long, value_name = "FILE", requires = "proof")]
+    pub(crate) proof_out: Option<PathBuf>,
     /// Worker threads; as many as there are cores when not given.
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZeroU16>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// What `send --proof-out` wrote.
+    pub(crate) sent: PathBuf,
+    /// What `sink --json` wrote.
+    pub(crate) received: PathBuf,
 }
 
 #[derive(Debug, Args)]

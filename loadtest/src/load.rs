@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::measure::{Measurements, Recent};
 use crate::plan::{Loop, Plan};
-use crate::proof::{Received, Verdict};
+use crate::proof::{Received, SentRun, Verdict};
 use crate::report::model::{Held, Run, Second};
 use crate::share::{Share, Stage};
 use crate::workers::Workers;
@@ -39,13 +39,6 @@ pub(crate) struct Control {
 pub(crate) trait Observer {
     /// About once a second, for each load.
     fn second(&mut self, load: &str, second: &Second);
-}
-
-/// Nobody is told.
-pub(crate) struct Unobserved;
-
-impl Observer for Unobserved {
-    fn second(&mut self, _load: &str, _second: &Second) {}
 }
 
 /// How long a moment of the timeline is.
@@ -155,11 +148,11 @@ impl Load {
         run
     }
 
-    /// The numbers sent, for a comparison elsewhere.
-    pub(crate) fn numbers(&self) -> crate::proof::Sent {
+    /// What was sent, for a comparison elsewhere; none without a proof.
+    pub(crate) fn sent(&self) -> Option<SentRun> {
         let mut all = Measurements::default();
         self.shares.iter().for_each(|share| all.add(&share.measured()));
-        all.numbers
+        Some(SentRun { run: self.plan.proof?, sent: all.numbers })
     }
 }
 

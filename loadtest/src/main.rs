@@ -7,6 +7,7 @@ mod options;
 mod units;
 mod sizes;
 mod send;
+mod verify;
 mod scenario;
 mod plan;
 mod load;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Send(arguments) => send(&arguments).map(|results| results.passed()),
         Command::Run(arguments) => run(&arguments).map(|results| results.passed()),
+        Command::Verify(arguments) => verify::verify(&arguments),
         Command::Sink(arguments) => sink::run(&arguments).map(|()| true),
     };
     match ended {

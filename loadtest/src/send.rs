@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use anyhow::Context as _;
+
 use crate::arguments::SendArguments;
 use crate::descriptors;
 use crate::load::{Control, Load, Observer};
@@ -24,6 +26,9 @@ pub(crate) async fn send(arguments: &SendArguments, observer: &mut impl Observer
     tokio::select! {
         finished = load.finish(observer) => finished?,
         () = interrupts(&controls) => {}
+    }
+    if let (Some(path), Some(sent)) = (&arguments.proof_out, load.sent()) {
+        std::fs::write(path, serde_json::to_vec(&sent)?).with_context(|| path.display().to_string())?;
     }
     let run = load.result(start, None);
     Ok(Results { seconds: start.elapsed().as_secs_f64(), runs: vec![run], ..Results::new("send") })

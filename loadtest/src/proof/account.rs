@@ -20,6 +20,13 @@ pub(crate) struct Sent {
     pub(crate) refused: Numbers,
 }
 
+/// That, and whose it is: what a generator writes for a comparison elsewhere.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SentRun {
+    pub(crate) run: Run,
+    pub(crate) sent: Sent,
+}
+
 /// What arrived at a sink, by run. In JSON this is what a sink elsewhere writes and a generator here reads.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Received {

@@ -20,7 +20,7 @@ use bytes::BytesMut;
 use serde::{Deserialize, Serialize};
 use twox_hash::xxhash3_128::Hasher;
 
-pub(crate) use account::{Received, Sent, Verdict};
+pub(crate) use account::{Received, Sent, SentRun, Verdict};
 pub(crate) use numbers::Numbers;
 
 /// The begin of the line.

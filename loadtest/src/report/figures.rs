@@ -1,7 +1,7 @@
 //! Figures for people.
 
 /// A latency with three digits, from microseconds.
-pub(super) fn latency(microseconds: f64) -> String {
+pub(crate) fn latency(microseconds: f64) -> String {
     let (value, unit) = match microseconds {
         ..1e3 => (microseconds, "µs"),
         ..1e6 => (microseconds / 1e3, "ms"),

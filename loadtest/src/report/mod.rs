@@ -7,6 +7,7 @@ mod figures;
 mod table;
 mod html;
 
+pub(crate) use figures::latency;
 use html::html;
 pub(crate) use output::Output;
 use table::table;

@@ -43,9 +43,6 @@ pub(crate) struct Results {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) name: String,
-    /// The step of the scenario, if there are several.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) step: String,
     /// How it sent, in words: "closed loop", "open loop, 500/s".
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) load: String,

@@ -7,8 +7,8 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::file::Step;
-use crate::report::live;
-use crate::report::model::{Claim, Phase, Run};
+use crate::report;
+use crate::report::model::{Claim, Phase, Run, ServerUse};
 use crate::units::{Size, Span};
 
 /// An `[[expect]]` table: bounds, by what they bound.
@@ -218,9 +218,7 @@ fn main_phase(run: &Run) -> Phase {
 fn value(run: &Run, key: &str, phase: Phase) -> Option<f64> {
     let messages = run.messages;
     let latency = || run.latency.iter().find(|latency| latency.phase == phase);
-    let of_servers = |value: fn(&crate::report::model::ServerUse) -> Option<f64>| -> Option<f64> {
-        run.servers.iter().map(value).sum()
-    };
+    let of_servers = |value: fn(&ServerUse) -> Option<f64>| -> Option<f64> { run.servers.iter().map(value).sum() };
     Some(match key {
         "failures" => match run.held {
             Some(held) => (held.wanted - held.stayed) as f64,
@@ -284,7 +282,7 @@ impl Unit {
             Self::Count => format!("{value:.0}"),
             Self::Rate => format!("{value:.0}/s"),
             Self::Octets => format!("{:.2} MB/s", value / 1e6),
-            Self::Latency => live::latency(value),
+            Self::Latency => report::latency(value),
             Self::Memory => format!("{:.1} MiB", value / 1024.0 / 1024.0),
             Self::Share => format!("{value:.4}"),
         }
@@ -347,7 +345,7 @@ impl<'de> Deserialize<'de> for Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::model::{Held, Latency, Messages, ServerUse};
+    use crate::report::model::{Held, Latency, Messages};
 
     fn run(name: &str, goodput: f64, p99: f64) -> Run {
         let latency = Latency {

@@ -19,7 +19,7 @@ use crate::options::LoadOptions;
 use crate::plan::Plan;
 use crate::proof::Received;
 use crate::report::live::{Goal, Loudness, Watch};
-use crate::report::model::{Claim, Results, Run, Second, SinkCounts};
+use crate::report::model::{Claim, Results, Run, Second};
 use crate::send::interrupts;
 use crate::sink::Sink;
 use crate::units::Rate;
@@ -170,11 +170,7 @@ impl Stage<'_> {
         let received = self.received(&loads).await;
         let mut result = StepResult { name: step.name.clone(), runs: Vec::new(), background: Vec::new() };
         for (load, is_background) in &loads {
-            let mut run = load.result(self.epoch, received.as_ref());
-            if self.scenario.steps.len() > 1 || self.scenario.steps.iter().any(|step| step.loads.len() > 1) {
-                run.step.clone_from(&step.name);
-            }
-            result.runs.push(run);
+            result.runs.push(load.result(self.epoch, received.as_ref()));
             result.background.push(*is_background);
         }
         let taken = result.runs.iter().map(|run| run.messages.sent).sum();
@@ -259,10 +255,14 @@ impl Stage<'_> {
             results.claims.extend(expect.claims(&steps));
         }
         results.claims.extend(stopped);
-        results.runs = steps.into_iter().flat_map(|step| step.runs).collect();
+        for step in steps {
+            results
+                .runs
+                .extend(step.runs.into_iter().map(|run| Run { name: format!("{}: {}", step.name, run.name), ..run }));
+        }
         let taken = results.runs.iter().map(|run| run.messages.sent).sum();
         results.processes = self.watched.iter().chain([&self.own]).map(|watched| watched.process(taken)).collect();
-        results.sink = self.sink.as_ref().map(Sink::counts).map(|counts: SinkCounts| counts);
+        results.sink = self.sink.as_ref().map(|sink| sink.account().counts);
         results
     }
 }
