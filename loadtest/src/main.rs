@@ -57,9 +57,12 @@ fn main() -> ExitCode {
 /// Sends, and prints the result.
 fn send(arguments: &SendArguments) -> anyhow::Result<Results> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let began = report::now();
     let mut watch = Watch::new(goal(arguments), arguments.output.loudness());
     let results = runtime.block_on(send::send(arguments, &mut watch))?;
     watch.finish();
+    let title = format!("send to {}", arguments.server);
+    let results = Results { title, began, command: report::command_line(), ..results };
     arguments.output.write(&results)?;
     Ok(results)
 }

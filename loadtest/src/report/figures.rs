@@ -58,6 +58,25 @@ pub(super) fn span(seconds: f64) -> String {
     }
 }
 
+/// Text from elsewhere, for a terminal: nothing in it moves the cursor or turns the text around.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|letter| if is_harmless(letter) { letter } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// Whether a letter is no control character, visible or not.
+pub(super) fn is_harmless(letter: char) -> bool {
+    let is_invisible = matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(letter, '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    !letter.is_control() && !is_invisible
+}
+
+/// Without zeros that say nothing, for ticks: `1.00 ms` is `1 ms`.
+pub(super) fn trimmed(figure: &str) -> String {
+    let (number, unit) = figure.split_once(' ').map_or((figure, None), |(number, unit)| (number, Some(unit)));
+    let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    unit.map_or_else(|| number.to_owned(), |unit| format!("{number} {unit}"))
+}
+
 fn three_digits(value: f64) -> String {
     let places = match value {
         ..9.995 => 2,
@@ -92,6 +111,11 @@ mod tests {
             (span(3.14), "3.14 s"),
             (span(3599.9), "59 min 59 s"),
             (span(7260.0), "2 h 1 min"),
+            (trimmed("1.00 ms"), "1 ms"),
+            (trimmed("10.5 MiB"), "10.5 MiB"),
+            (trimmed("1,000"), "1,000"),
+            (trimmed("0.00"), "0"),
+            (printable("a\u{1b}[2Jb\u{202e}ä"), "a\u{fffd}[2Jb\u{fffd}ä"),
         ] {
             assert_eq!(figure, text);
         }

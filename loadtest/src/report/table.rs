@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::model::{Claim, Failure, Handshakes, Held, Latency, Phase, Replies, Results, Run, ServerUse};
+use super::figures::{count, latency, memory, printable, size};
+use super::model::{
+    Claim, Failure, Handshakes, Held, Latency, Phase, Process, Replies, Results, Run, ServerUse, SinkCounts,
+};
 use crate::proof::Verdict;
 
 /// The results as text.
@@ -16,15 +19,22 @@ pub(crate) fn table(results: &Results) -> String {
 fn write_results(text: &mut String, results: &Results) -> fmt::Result {
     for run in &results.runs {
         if results.runs.len() > 1 {
-            writeln!(text, "{}", run.name)?;
+            writeln!(text, "{}", printable(&run.name))?;
         }
         write_run(text, run)?;
         if results.runs.len() > 1 {
             writeln!(text)?;
         }
     }
+    for process in &results.processes {
+        write_process(text, process)?;
+    }
+    if let Some(sink) = &results.sink {
+        write_sink(text, sink)?;
+    }
     for Claim { claim, passed, found } in &results.claims {
-        writeln!(text, "{}  {claim}: {found}", if *passed { "passed" } else { "FAILED" })?;
+        let word = if *passed { "passed" } else { "FAILED" };
+        writeln!(text, "{}", printable(&format!("{word:<12} {claim}: {found}")))?;
     }
     Ok(())
 }
@@ -32,7 +42,7 @@ fn write_results(text: &mut String, results: &Results) -> fmt::Result {
 fn write_run(text: &mut String, run: &Run) -> fmt::Result {
     let Run { messages, connections, sessions, .. } = run;
     if !run.load.is_empty() {
-        writeln!(text, "load         {}", run.load)?;
+        writeln!(text, "load         {}", printable(&run.load))?;
     }
     write!(text, "messages     {} sent, {} refused, {} lost", messages.sent, messages.refused, messages.lost)?;
     match messages.abandoned {
@@ -50,7 +60,7 @@ fn write_run(text: &mut String, run: &Run) -> fmt::Result {
     let Replies { positive, intermediate, transient, permanent } = run.replies;
     writeln!(text, "replies      {positive} × 2xx, {intermediate} × 3xx, {transient} × 4xx, {permanent} × 5xx")?;
     for failure in &run.failures {
-        writeln!(text, "{}", failure_line(failure))?;
+        writeln!(text, "{}", printable(&failure_line(failure)))?;
     }
     if let Some(Handshakes { full, resumed }) = run.handshakes {
         writeln!(text, "TLS          {full} full handshakes, {resumed} resumed")?;
@@ -68,13 +78,14 @@ fn write_run(text: &mut String, run: &Run) -> fmt::Result {
         )?;
     }
     for ServerUse { name, cpu_seconds, cpu_per_message, peak_memory, peak_descriptors } in &run.servers {
-        let each = cpu_per_message.map(|cpu| format!(", {cpu:.1} µs a message")).unwrap_or_default();
-        let memory = *peak_memory as f64 / 1024.0 / 1024.0;
-        writeln!(
-            text,
-            "{name:<12} CPU {cpu_seconds:.2} s{each}; {memory:.1} MiB, {peak_descriptors} descriptors at most"
-        )?;
+        let each = cpu_per_message.map_or_else(String::new, |each| format!(", {} a message", latency(each)));
+        let (name, memory) = (printable(name), memory(*peak_memory as f64));
+        writeln!(text, "{name:<12} {cpu_seconds:.2} s of CPU{each}; {memory}, {peak_descriptors} descriptors at most")?;
     }
+    write_latencies(text, run)
+}
+
+fn write_latencies(text: &mut String, run: &Run) -> fmt::Result {
     if run.latency.is_empty() {
         return Ok(());
     }
@@ -95,13 +106,93 @@ fn write_run(text: &mut String, run: &Run) -> fmt::Result {
 }
 
 fn failure_line(failure: &Failure) -> String {
-    let Failure { phase, code, error, count, .. } = failure;
-    match (phase.map(Phase::label), code, error) {
-        (Some(phase), Some(code), _) => format!("refusal      {count} × {code} to {phase}"),
-        (None, Some(code), _) => format!("refusal      {count} × {code}"),
-        (Some(phase), None, error) => {
-            format!("error        {count} × {phase}: {}", error.as_deref().unwrap_or("failed"))
+    let Failure { phase, code, error, count, example } = failure;
+    let example = if example.is_empty() { String::new() } else { format!(" ({example})") };
+    let error = error.as_deref().unwrap_or("failed");
+    match (phase.map(Phase::label), code) {
+        (Some(phase), Some(code)) => format!("refusal      {count} × {code} to {phase}{example}"),
+        (None, Some(code)) => format!("refusal      {count} × {code}{example}"),
+        (Some(phase), None) => format!("error        {count} × {phase}: {error}{example}"),
+        (None, None) => format!("error        {count} × {error}{example}"),
+    }
+}
+
+fn write_process(text: &mut String, process: &Process) -> fmt::Result {
+    let Process { name, cpu_seconds, cpu_per_message, peak_memory, .. } = process;
+    let each = cpu_per_message.map_or_else(String::new, |each| format!(", {} a message", latency(each)));
+    let name = printable(name);
+    writeln!(text, "{name:<12} {cpu_seconds:.2} s of CPU{each}; {} at most", memory(*peak_memory as f64))
+}
+
+fn write_sink(text: &mut String, sink: &SinkCounts) -> fmt::Result {
+    writeln!(
+        text,
+        "sink         {} messages taken, {}; {} different, {} doubled, {} altered by their proofs",
+        count(sink.messages),
+        size(sink.bytes as f64),
+        count(sink.distinct),
+        count(sink.doubled),
+        count(sink.altered)
+    )?;
+    let on_purpose = [sink.tempfailed, sink.rejected, sink.dropped, sink.delayed];
+    if on_purpose.iter().any(|count| *count > 0) {
+        let [tempfailed, rejected, dropped, delayed] = on_purpose.map(count);
+        let text_of = format!("{tempfailed} × 4xx, {rejected} × 5xx, {dropped} dropped, {delayed} delayed");
+        writeln!(text, "on purpose   {text_of}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_has_its_line() {
+        let run = Run {
+            name: "steady".to_owned(),
+            load: "closed loop".to_owned(),
+            seconds: 2.0,
+            failures: vec![Failure {
+                phase: Some(Phase::Rcpt),
+                code: Some(550),
+                error: None,
+                count: 3,
+                example: "550 \u{1b}[2J no".to_owned(),
+            }],
+            servers: vec![ServerUse { name: "behind".to_owned(), peak_descriptors: 9, ..ServerUse::default() }],
+            proof: Some(Verdict { lost: 1, acknowledged: 10, arrived: 9, ..Default::default() }),
+            ..Run::default()
+        };
+        let results = Results {
+            runs: vec![run.clone(), Run { name: "other".to_owned(), ..run }],
+            processes: vec![Process {
+                name: "server".to_owned(),
+                cpu_seconds: 1.5,
+                cpu_per_message: Some(42.0),
+                peak_memory: 10 << 20,
+                samples: Vec::new(),
+            }],
+            sink: Some(SinkCounts { messages: 1000, dropped: 2, ..SinkCounts::default() }),
+            claims: vec![
+                Claim { claim: "none is lost".to_owned(), passed: false, found: "1 is".to_owned() },
+                Claim { claim: "it is fast".to_owned(), passed: true, found: "it is".to_owned() },
+            ],
+            ..Results::new("test")
+        };
+        let text = table(&results);
+        for line in [
+            "steady\nload         closed loop\n",
+            "refusal      3 × 550 to RCPT (550 \u{fffd}[2J no)\n",
+            "proof        10 acknowledged, 0 in doubt; 9 arrived, 1 lost,",
+            "server       1.50 s of CPU, 42.0 µs a message; 10.0 MiB at most\n",
+            "sink         1,000 messages taken,",
+            "behind       0.00 s of CPU; 0.00 KiB, 9 descriptors at most\n",
+            "on purpose   0 × 4xx, 0 × 5xx, 2 dropped, 0 delayed\n",
+            "FAILED       none is lost: 1 is\n",
+            "passed       it is fast: it is\n",
+        ] {
+            assert!(text.contains(line), "{line:?} in\n{text}");
         }
-        (None, None, error) => format!("error        {count} × {}", error.as_deref().unwrap_or("failed")),
     }
 }

@@ -232,8 +232,9 @@ impl Conversation {
                 self.rcpt(dialect, recipients, &parameters, output)
             }
             (Command::Data, &State::Envelope { dialect, recipients: 1.. }) => self.data(dialect, output),
+            // No mistake: it was pipelined.
             (Command::Data, State::Envelope { .. }) => {
-                self.refuse(Answer::Text(b"554 5.5.1 No valid recipients\r\n"), output)
+                self.say_now(&Answer::Text(b"554 5.5.1 No valid recipients\r\n"), output)
             }
             (Command::Reset, _) => {
                 self.reset();

@@ -105,7 +105,7 @@ impl Chart<'_> {
         let name = escape(self.y.name);
         writeln!(
             text,
-            "<text class=\"name middle\" x=\"14\" y=\"{centre}\" transform=\"rotate(-90 14 {centre})\">{name}</text>"
+            "<text class=\"name middle\" x=\"12\" y=\"{centre}\" transform=\"rotate(-90 12 {centre})\">{name}</text>"
         )
     }
 

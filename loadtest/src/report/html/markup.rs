@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::super::figures::is_harmless;
+
 /// Text as it may stand in an element or in a quoted attribute.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -13,16 +15,11 @@ pub(super) fn escape(text: &str) -> String {
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
             '\t' | '\n' | '\r' => escaped.push(' '),
-            // Neither these nor what changes the direction of the text around it.
-            control if control.is_control() || is_invisible(control) => escaped.push(char::REPLACEMENT_CHARACTER),
-            other => escaped.push(other),
+            harmless if is_harmless(harmless) => escaped.push(harmless),
+            _ => escaped.push(char::REPLACEMENT_CHARACTER),
         }
     }
     escaped
-}
-
-fn is_invisible(letter: char) -> bool {
-    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// A table.

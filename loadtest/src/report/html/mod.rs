@@ -114,7 +114,8 @@ fn cards(results: &Results) -> Vec<Card> {
         let note = format!("{}/s{name}", size(run.bytes_per_second));
         cards.push(card("Messages a second", rate(run.messages_per_second), note));
         if let Some(Latency { phase, p50, p99, .. }) = whole(run) {
-            let note = format!("99 % within {}, {}{name}", latency(*p99), phase.label());
+            let since = if *phase == Phase::Intended { "since it was due; " } else { "" };
+            let note = format!("{since}99 % within {}{name}", latency(*p99));
             cards.push(card("Median latency", latency(*p50), note));
         }
         if let Some(Latency { p50, p99, .. }) = run.latency.iter().find(|latency| latency.phase == Phase::EndOfData) {
@@ -167,6 +168,7 @@ fn write_run(page: &mut String, index: usize, run: &Run) -> std::fmt::Result {
     }
     page.push_str(&tables::outcome(run));
     page.push_str(&tables::phases(run));
+    page.push_str(&tables::servers(run));
     page.push_str(&tables::failures(run));
     writeln!(page, "</section>")
 }

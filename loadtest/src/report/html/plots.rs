@@ -1,6 +1,6 @@
 //! Which plots there are.
 
-use super::super::figures::{latency, memory, rate};
+use super::super::figures::{count, latency, memory, rate};
 use super::super::model::{Phase, Process, Results, Run, Second};
 use super::chart::{Axis, Chart, Line, STYLES};
 use super::scale::Scale;
@@ -27,6 +27,7 @@ pub(super) fn run(index: usize, run: &Run) -> Vec<Chart<'static>> {
     if run.timeline.len() > 1 {
         charts.push(rates(index, run));
         charts.extend(latencies(index, run));
+        charts.push(connections(index, run));
     }
     charts
 }
@@ -105,6 +106,19 @@ fn latencies(index: usize, run: &Run) -> Option<Chart<'static>> {
         y: Axis { name: "latency", scale, tick: latency },
         lines,
     })
+}
+
+fn connections(index: usize, run: &Run) -> Chart<'static> {
+    let points = seconds(run).map(|(end, _, second)| (end, second.connections as f64)).collect();
+    let most = run.timeline.iter().map(|second| second.connections).max().unwrap_or(0);
+    Chart {
+        id: format!("connections-{index}"),
+        title: "Open connections",
+        description: format!("At most {} at once.", count(most)),
+        x: time_axis(run.seconds),
+        y: Axis { name: "connections", scale: Scale::linear([most as f64].into_iter()), tick: rate },
+        lines: vec![Line { name: "open".to_owned(), points }],
+    }
 }
 
 /// Of the processes that were watched.

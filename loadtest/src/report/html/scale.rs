@@ -1,5 +1,7 @@
 //! Axes: from values to places on a plot, and where the ticks are.
 
+use super::super::figures::trimmed;
+
 /// A value and what it is called.
 pub(super) type Tick = (f64, String);
 
@@ -76,12 +78,16 @@ impl Scale {
             Self::Binary { end, unit } => even(*end, *unit, name),
             Self::Logarithmic { begin, end } => {
                 let decades = (end / begin).log10().round() as i32;
-                (0..=decades).map(|power| begin * 10_f64.powi(power)).map(|value| (value, name(value))).collect()
+                (0..=decades)
+                    .map(|power| begin * 10_f64.powi(power))
+                    .map(|value| (value, trimmed(&name(value))))
+                    .collect()
             }
             Self::Nines { end } => [0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999]
                 .into_iter()
                 .filter(|percentile| nines(*percentile) <= *end)
-                .map(|percentile| (percentile, format!("{percentile}")))
+                .chain([100.0])
+                .map(|percentile| (percentile, percentile.to_string()))
                 .collect(),
         }
     }
@@ -90,7 +96,7 @@ impl Scale {
 fn even(end: f64, unit: f64, name: fn(f64) -> String) -> Vec<Tick> {
     let step = step(end);
     let count = (end / step + 1e-9).floor() as u32;
-    (0..=count).map(|index| f64::from(index) * step * unit).map(|value| (value, name(value))).collect()
+    (0..=count).map(|index| f64::from(index) * step * unit).map(|value| (value, trimmed(&name(value)))).collect()
 }
 
 /// How many nines: 90 is one, 99 two.
@@ -131,7 +137,7 @@ mod tests {
             (Scale::logarithmic([70.0, 1500.0].into_iter()), vec![10.0, 100.0, 1000.0, 10_000.0]),
             (Scale::logarithmic([100.0].into_iter()), vec![100.0, 1000.0]),
             (Scale::logarithmic([0.0].into_iter()), vec![1.0, 10.0]),
-            (Scale::nines([0.0, 99.5, 100.0].into_iter()), vec![0.0, 50.0, 90.0, 99.0]),
+            (Scale::nines([0.0, 99.5, 100.0].into_iter()), vec![0.0, 50.0, 90.0, 99.0, 100.0]),
         ] {
             assert_eq!(values(&scale), ticks, "{scale:?}");
         }

@@ -1,7 +1,7 @@
 //! Which tables there are.
 
 use super::super::figures::{count, latency, memory, rate, size, span};
-use super::super::model::{Failure, Latency, Phase, Process, Replies, Run, SinkCounts};
+use super::super::model::{Failure, Latency, Phase, Process, Replies, Run, ServerUse, SinkCounts};
 use super::markup::Table;
 use super::whole;
 
@@ -90,6 +90,17 @@ pub(super) fn failures(run: &Run) -> String {
     let rows = run.failures.iter().map(row).collect();
     let columns = vec!["failure", "phase", "count", "for example"];
     Table { caption: "Failures", columns, words: &[1, 3], rows }.markup()
+}
+
+/// What servers used during a run.
+pub(super) fn servers(run: &Run) -> String {
+    let row = |server: &ServerUse| {
+        let cpu = server.cpu_per_message.map_or_else(String::new, latency);
+        let memory = memory(server.peak_memory as f64);
+        vec![server.name.clone(), span(server.cpu_seconds), cpu, memory, count(server.peak_descriptors)]
+    };
+    let columns = vec!["server", "processor time", "for a message", "most memory", "most descriptors"];
+    Table { caption: "Servers meanwhile", columns, words: &[], rows: run.servers.iter().map(row).collect() }.markup()
 }
 
 /// The processes that were watched.

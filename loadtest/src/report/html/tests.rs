@@ -55,6 +55,7 @@ fn results() -> Results {
             arrived: 10_000,
             ..crate::proof::Verdict::default()
         }),
+        servers: vec![crate::report::model::ServerUse { name: format!("used {HOSTILE}"), ..Default::default() }],
         ..Run::default()
     };
     let sample = |second: u32| ProcessSample {
@@ -158,9 +159,17 @@ fn hostile_text_is_text() {
     assert!(!page.contains("<script") && !page.contains("]]>") && !page.contains("alert(\"1"));
     assert!(!page.contains('\u{0}') && !page.contains('\u{1b}') && !page.contains('\u{202e}'));
     let shown = "&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&#39;--&gt;&lt;/style&gt;&amp;lt;\u{fffd}\u{fffd}[31m\u{fffd}]]&gt;";
-    for place in
-        ["title ", "about ", "run ", "open loop ", "451 ", "nothing is lost ", "server ", "mailweir-load send "]
-    {
+    for place in [
+        "title ",
+        "about ",
+        "run ",
+        "open loop ",
+        "451 ",
+        "nothing is lost ",
+        "server ",
+        "used ",
+        "mailweir-load send ",
+    ] {
         assert!(page.contains(&format!("{place}{shown}")), "{place}");
     }
 }
@@ -168,8 +177,14 @@ fn hostile_text_is_text() {
 #[test]
 fn everything_is_shown() {
     let page = html(&results());
-    let charts =
-        ["Latency by percentile", "Messages a second", "Latency over time", "Memory over time", "Processor over time"];
+    let charts = [
+        "Latency by percentile",
+        "Messages a second",
+        "Latency over time",
+        "Open connections",
+        "Memory over time",
+        "Processor over time",
+    ];
     for text in charts.into_iter().chain([
         "1 of 2 claims failed",
         "✗ FAILED</b>it is fast<span>it is not</span>",
@@ -181,7 +196,7 @@ fn everything_is_shown() {
     }
     assert_eq!(
         page.matches("<figure>").count(),
-        3 + 1 + 2,
+        4 + 1 + 2,
         "plots of a run with a timeline, of one without, of processes"
     );
     assert!(html(&Results::new("empty")).contains("✓ Every message was taken"));
