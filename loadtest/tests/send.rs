@@ -8,6 +8,7 @@ use mailweir_smtp::extension::Extensions;
 use mailweir_smtp::server::Framing;
 use serde_json::Value;
 use server::{Behaviour, Sink};
+use std::time::Duration;
 use tokio::process::Command;
 
 /// A run that has ended.
@@ -205,6 +206,167 @@ async fn a_server_that_hangs_is_given_up() {
         send(&listener.local_addr().unwrap().to_string(), &["--messages", "1", "--timeout", "0.05", "--json"]).await;
     assert_eq!(run.code, 1);
     assert_eq!(run.json()["failures"], serde_json::json!([{"error": "timed out", "count": 1}]));
+}
+
+/// A latency, in microseconds.
+fn latency(json: &Value, phase: &str, value: &str) -> f64 {
+    let latencies = json["latency"].as_array().unwrap();
+    let found = latencies.iter().find(|latency| latency["phase"] == phase);
+    found.unwrap_or_else(|| panic!("no {phase} in {json}"))[value].as_f64().unwrap()
+}
+
+#[tokio::test]
+async fn an_open_loop_does_not_wait_for_the_server_and_measures_what_waits() {
+    // Of 400 messages in 0.4 s some 300 are due while the 10th is stalled. A closed loop would have sent one of them.
+    let stall = Duration::from_millis(300);
+    let sink = Sink::start(Behaviour { stalled_message: (10, stall), ..Behaviour::default() }).await;
+    let run = send_to(
+        &sink,
+        &[
+            "--json",
+            "--sessions",
+            "1",
+            "--rate",
+            "1000",
+            "--arrivals",
+            "uniform",
+            "--messages",
+            "400",
+            "--threads",
+            "1",
+        ],
+    )
+    .await;
+    let json = run.json();
+    assert_eq!(run.code, 0, "{json}");
+    assert_eq!(json["messages"]["sent"], 400);
+    assert_eq!(json["offered_per_second"], 1000.0);
+    let (intended, service) = (latency(&json, "intended", "p50"), latency(&json, "message", "p50"));
+    assert!(intended > 50e3, "most messages were late: {intended} µs");
+    assert!(service < intended / 2.0, "though each was sent quickly: {service} µs");
+    assert!(latency(&json, "wait", "p50") > 50e3, "they waited for a connection");
+    assert!(latency(&json, "message", "max") >= 300e3);
+    let numbers = latency(&json, "intended", "count");
+    assert_eq!(numbers, 400.0);
+}
+
+#[tokio::test]
+async fn a_load_lasts_as_long_as_it_is_told() {
+    let sink = Sink::start(Behaviour::default()).await;
+    for how in [&["--rate", "200"][..], &["--rate", "200", "--ramp", "0.2"], &["--think", "5ms"], &[]] {
+        let run = send_to(&sink, &[&["--json", "--duration", "0.5"], how].concat()).await;
+        let json = run.json();
+        assert_eq!(run.code, 0, "{how:?}: {json}");
+        let (sent, seconds) = (&json["messages"]["sent"], json["seconds"].as_f64().unwrap());
+        assert!(sent.as_u64() > Some(5) && *sent == json["messages"]["requested"], "{how:?}: {json}");
+        assert!(seconds >= 0.3, "{how:?}: {seconds}");
+        assert!(!json["timeline"].as_array().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_open_loop_uses_as_many_connections_as_it_needs() {
+    let sink = Sink::start(Behaviour::default()).await;
+    let run =
+        send_to(&sink, &["--json", "--rate", "50", "--messages", "20", "--threads", "2", "--sessions", "50"]).await;
+    assert_eq!(run.json()["messages"]["sent"], 20);
+    assert!(sink.connections() < 20, "free ones are used again: {}", sink.connections());
+}
+
+#[tokio::test]
+async fn what_waits_at_the_end_is_given_up() {
+    let sink =
+        Sink::start(Behaviour { stalled_message: (1, Duration::from_millis(500)), ..Behaviour::default() }).await;
+    let run = send_to(
+        &sink,
+        &["--json", "--sessions", "1", "--threads", "1", "--rate", "100", "--duration", "0.2", "--drain", "0.1"],
+    )
+    .await;
+    let messages = run.json()["messages"].clone();
+    assert_eq!(run.code, 1, "{messages}");
+    let count = |key: &str| messages[key].as_u64().unwrap();
+    assert_eq!(count("sent") + count("abandoned"), count("requested"), "{messages}");
+    assert!(count("sent") >= 1 && count("abandoned") >= 1, "{messages}");
+}
+
+#[tokio::test]
+async fn sizes_are_those_of_the_distribution_and_of_the_seed() {
+    let sizes = async |seed: &str| {
+        let sink = Sink::start(Behaviour::default()).await;
+        let size = "lognormal:median=5KB,sigma=1,max=100KB";
+        let run = send_to(&sink, &["--messages", "30", "--size", size, "--seed", seed]).await;
+        assert_eq!(run.code, 0, "{}", run.output);
+        let mut sizes: Vec<usize> = sink.received().iter().map(|message| message.content.len()).collect();
+        sizes.sort_unstable();
+        sizes
+    };
+    let first = sizes("1").await;
+    assert!(first.first() < first.last());
+    assert_eq!(first, sizes("1").await);
+    assert_ne!(first, sizes("2").await);
+}
+
+#[tokio::test]
+async fn connections_come_from_the_addresses_given() {
+    let sink = Sink::start(Behaviour::default()).await;
+    let arguments = ["--messages", "6", "--messages-per-connection", "1", "--bind", "127.0.9.1-127.0.9.2", "127.0.9.7"];
+    assert_eq!(send_to(&sink, &arguments).await.code, 0);
+    let mut peers: Vec<String> = sink.peers().iter().map(ToString::to_string).collect();
+    peers.sort();
+    assert_eq!(peers, ["127.0.9.1", "127.0.9.1", "127.0.9.2", "127.0.9.2", "127.0.9.7", "127.0.9.7"]);
+}
+
+#[tokio::test]
+async fn idle_connections_are_held_and_the_lost_ones_counted() {
+    let sink = Sink::start(Behaviour { closes_connection: 2, ..Behaviour::default() }).await;
+    let run = send_to(&sink, &["--json", "--idle", "--sessions", "5", "--duration", "0.5"]).await;
+    let json = run.json();
+    assert_eq!(json["held"], serde_json::json!({"wanted": 5, "opened": 5, "stayed": 4}));
+    assert_eq!((run.code, sink.connections()), (1, 5), "none is opened again");
+}
+
+#[tokio::test]
+async fn slow_senders_are_slow_and_given_up_at_the_end() {
+    let sink = Sink::start(Behaviour::default()).await;
+    for part in ["data", "commands"] {
+        let arguments = ["--json", "--slow", "100", "--slow-part", part, "--sessions", "3", "--duration", "0.5"];
+        let run = send_to(&sink, &arguments).await;
+        let messages = &run.json()["messages"];
+        assert_eq!((&messages["sent"], &messages["abandoned"]), (&0.into(), &3.into()), "{part}: {messages}");
+        assert_eq!(run.code, 0);
+    }
+    assert_eq!(sink.received().len(), 0);
+}
+
+#[tokio::test]
+async fn the_first_line_proves_the_rest() {
+    let sink = Sink::start(Behaviour::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sent.json");
+    let run = send_to(&sink, &["--messages", "3", "--proof", "--proof-out", file.to_str().unwrap()]).await;
+    assert_eq!(run.code, 0, "{}", run.output);
+    let sent: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(sent["sent"], serde_json::json!({"acknowledged": [[0, 2]], "in_doubt": [], "refused": []}));
+    for message in sink.received() {
+        let content = String::from_utf8(message.content).unwrap();
+        let mark = format!("Load-Proof: v1 {} ", sent["run"].as_str().unwrap());
+        assert!(content.starts_with(&mark), "{content}");
+        assert_eq!(message.parameters.size, Some(content.len() as u64));
+    }
+    // A sink that saw two of three.
+    let received = folder.path().join("received.json");
+    for (numbers, code) in [("[[0,2]]", 0), ("[[0,1]]", 1)] {
+        let run_id = &sent["run"];
+        let json = format!(
+            r#"{{"runs": {{{run_id}: {{"numbers": {numbers}, "doubled": [], "altered": []}}}}, "unmarked": 0}}"#
+        );
+        std::fs::write(&received, json).unwrap();
+        let verify = Command::new(env!("CARGO_BIN_EXE_mailweir-load")).arg("verify").args([&file, &received]).output();
+        let verify = verify.await.unwrap();
+        assert_eq!(verify.status.code(), Some(code), "{verify:?}");
+        let verdict: Value = serde_json::from_slice(&verify.stdout).unwrap();
+        assert_eq!(verdict["lost"], code);
+    }
 }
 
 #[tokio::test]

@@ -84,6 +84,12 @@ pub(crate) struct StepResult {
 }
 
 impl Expect {
+    /// What is claimed of a scenario that claims nothing.
+    pub(crate) fn no_failures() -> Self {
+        let nothing = Bound { at_most: Some("0".to_owned()), ..Bound::default() };
+        Self { failures: Some(nothing), ..Self::default() }
+    }
+
     fn bounds(&self) -> [(&'static str, Unit, &Option<Bound>); 17] {
         [
             ("failures", Unit::Count, &self.failures),

@@ -1,8 +1,9 @@
 //! A server that keeps what it takes and fails as it is told to.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use mailweir_smtp::address::{ForwardPath, ReversePath};
@@ -25,6 +26,10 @@ pub(crate) struct Behaviour {
     pub(crate) refused_message: usize,
     /// The connection is closed instead of answering the message of this number.
     pub(crate) dropped_message: usize,
+    /// The connection of this number, from 1, is closed after EHLO.
+    pub(crate) closes_connection: usize,
+    /// The message of this number is answered after so long.
+    pub(crate) stalled_message: (usize, Duration),
     /// MAIL after so many messages of one connection is answered 421.
     pub(crate) messages_per_connection: usize,
 }
@@ -44,6 +49,8 @@ impl Default for Behaviour {
             refused_recipients: "nobody-at-all",
             refused_message: 0,
             dropped_message: 0,
+            closes_connection: 0,
+            stalled_message: (0, Duration::ZERO),
             messages_per_connection: usize::MAX,
         }
     }
@@ -70,7 +77,7 @@ pub(crate) struct Sink {
 #[derive(Default)]
 struct Seen {
     received: Mutex<Vec<Received>>,
-    connections: Mutex<usize>,
+    peers: Mutex<Vec<IpAddr>>,
 }
 
 impl Sink {
@@ -81,9 +88,10 @@ impl Sink {
         let sink = Self { address, seen: Arc::clone(&seen) };
         tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                *seen.connections.lock().unwrap() += 1;
-                let session = Session::new(behaviour.clone(), Arc::clone(&seen));
+                let (stream, peer) = listener.accept().await.unwrap();
+                seen.peers.lock().unwrap().push(peer.ip());
+                let number = seen.peers.lock().unwrap().len();
+                let session = Session::new(behaviour.clone(), Arc::clone(&seen), number);
                 tokio::spawn(async move {
                     // A client that goes away is the test's business.
                     let _ = session.run(stream).await;
@@ -99,25 +107,31 @@ impl Sink {
     }
 
     pub(crate) fn connections(&self) -> usize {
-        *self.seen.connections.lock().unwrap()
+        self.peers().len()
+    }
+
+    /// Where connections came from.
+    pub(crate) fn peers(&self) -> Vec<IpAddr> {
+        self.seen.peers.lock().unwrap().clone()
     }
 }
 
 struct Session {
     behaviour: Behaviour,
     seen: Arc<Seen>,
+    number: usize,
     server: Server,
     message: Received,
     messages: usize,
 }
 
 impl Session {
-    fn new(behaviour: Behaviour, seen: Arc<Seen>) -> Self {
+    fn new(behaviour: Behaviour, seen: Arc<Seen>, number: usize) -> Self {
         let mut server = Server::new(ServerPolicy::new("sink.example"));
         server.set_offer(behaviour.offer.clone());
         let code = if behaviour.turns_away { 554 } else { 220 };
         server.greet(Reply::new(code, "", "sink.example"));
-        Self { behaviour, seen, server, message: Received::default(), messages: 0 }
+        Self { behaviour, seen, number, server, message: Received::default(), messages: 0 }
     }
 
     async fn run(mut self, mut stream: TcpStream) -> io::Result<()> {
@@ -127,11 +141,19 @@ impl Session {
                 if matches!(event, Event::Close) {
                     return stream.write_all(self.server.output()).await;
                 }
+                let ends_message = matches!(event, Event::MessageEnd(_));
                 if !self.answer(event) {
                     return Ok(());
                 }
+                let (stalled, stall) = self.behaviour.stalled_message;
+                if ends_message && self.seen.received.lock().unwrap().len() == stalled {
+                    tokio::time::sleep(stall).await;
+                }
             }
             stream.write_all(&self.server.output().split()).await?;
+            if !self.message.helo.is_empty() && self.number == self.behaviour.closes_connection {
+                return Ok(());
+            }
             if stream.read_buf(&mut input).await? == 0 {
                 return Ok(());
             }
