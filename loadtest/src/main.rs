@@ -70,7 +70,9 @@ fn send(arguments: &SendArguments) -> anyhow::Result<Results> {
 /// Runs a scenario, and prints the result.
 fn run(arguments: &RunArguments) -> anyhow::Result<Results> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting the runtime")?;
+    let began = report::now();
     let results = runtime.block_on(scenario::run(arguments))?;
+    let results = Results { began, command: report::command_line(), ..results };
     arguments.output.write(&results)?;
     Ok(results)
 }
