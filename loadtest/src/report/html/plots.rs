@@ -86,16 +86,16 @@ fn rates(index: usize, run: &Run) -> Chart<'static> {
 }
 
 fn latencies(index: usize, run: &Run) -> Option<Chart<'static>> {
-    let quantiles: [(&str, fn(&Second) -> Option<f64>); 3] =
-        [("median", |second| second.p50), ("99th percentile", |second| second.p99), ("largest", |second| second.max)];
-    let lines: Vec<Line> = quantiles
-        .into_iter()
-        .map(|(name, of)| Line {
-            name: name.to_owned(),
-            points: seconds(run).filter_map(|(end, _, second)| Some((end, of(second)?))).collect(),
-        })
-        .filter(|line| !line.points.is_empty())
-        .collect();
+    let line = |name: &str, of: fn(&Second) -> Option<f64>| Line {
+        name: name.to_owned(),
+        points: seconds(run).filter_map(|(end, _, second)| Some((end, of(second)?))).collect(),
+    };
+    let mut lines = vec![
+        line("median", |second| second.p50),
+        line("99th percentile", |second| second.p99),
+        line("largest", |second| second.max),
+    ];
+    lines.retain(|line| !line.points.is_empty());
     let values = lines.iter().flat_map(|line| line.points.iter().map(|(_, value)| *value));
     let scale = Scale::logarithmic(values);
     (!lines.is_empty()).then(|| Chart {
