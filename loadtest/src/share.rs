@@ -252,7 +252,8 @@ async fn quit(share: &Share, session: Session<'_>) {
 async fn hold(share: Arc<Share>, connector: Option<Connector>, opening: Arc<Semaphore>) {
     // The semaphore is never closed.
     let permit = opening.acquire().await;
-    let opened = Session::open(&share.plan, &share.measurements, connector.as_ref()).await;
+    // In a box, so that a connection that is held does not hold the room that opening it takes.
+    let opened = Box::pin(Session::open(&share.plan, &share.measurements, connector.as_ref())).await;
     share.ready.add_permits(1);
     drop(permit);
     let mut session = match opened {
@@ -267,7 +268,7 @@ async fn hold(share: Arc<Share>, connector: Option<Connector>, opening: Arc<Sema
         failure = session.disturbed() => share.measured().failure(&failure),
         () = reached(&mut stage, Stage::Ending) => {
             *share.stayed.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-            quit(&share, session).await;
+            Box::pin(quit(&share, session)).await;
         }
     }
 }

@@ -193,7 +193,7 @@ impl Expect {
         let found = value(run, key, phase);
         let reference = bound.times.as_ref().map(|name| {
             let other = results.iter().find(|other| other.name == *name)?;
-            let same = other.runs.iter().find(|other| other.name == run.name).or(other.runs.first())?;
+            let same = other.runs.iter().find(|other| other.name == run.name).or_else(|| other.runs.first())?;
             value(same, key, self.phase.unwrap_or_else(|| main_phase(same)))
         });
         let factor = match reference {
