@@ -173,13 +173,23 @@ impl Auth {
         (decision.tag("dmarc", result.outcome.as_str()), results::dmarc(result, reason))
     }
 
-    /// Forged fields go, from the bottom so that the numbers of those above stay right; then ours comes on top.
+    /// Forged fields go; then ours comes on top.
     fn edits(&self, mail: &Mail, session: &Session, statements: &[Statement]) -> Edits {
+        let edits = self.without_forged(mail, session);
+        edits.insert_header(0, FIELD, results::field(&session.hostname, statements))
+    }
+
+    /// Forged fields go, from the bottom so that the numbers of those above stay right.
+    fn without_forged(&self, mail: &Mail, session: &Session) -> Edits {
+        let mut edits = Edits::new();
+        let values = mail.header(FIELD);
+        if values.is_empty() {
+            return edits;
+        }
         let hostname = session.hostname.trim_end_matches('.').to_lowercase();
         let names = forged::names(std::iter::once(hostname).chain(self.config.remove_results_of.iter().cloned()));
         let decoded = mail.header_text(FIELD);
-        let mut edits = Edits::new();
-        for (position, value) in mail.header(FIELD).iter().enumerate().rev() {
+        for (position, value) in values.iter().enumerate().rev() {
             // Some readers decode encoded words even where the syntax has none.
             let is_forged = forged::claims(value, &names)
                 || decoded.get(position).is_some_and(|text| forged::claims(text.as_bytes(), &names));
@@ -188,7 +198,7 @@ impl Auth {
                 edits = edits.remove_header(FIELD, position);
             }
         }
-        edits.insert_header(0, FIELD, results::field(&session.hostname, statements))
+        edits
     }
 }
 

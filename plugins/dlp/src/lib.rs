@@ -80,7 +80,7 @@ impl Filter for Dlp {
         cut_short.sort_unstable();
         cut_short.dedup();
         let incomplete = outcome::Incomplete { searches: &cut_short, action: self.incomplete };
-        outcome::decide(&triggered, &incomplete, &mail.recipients())
+        outcome::decide(&triggered, &incomplete, || mail.recipients())
     }
 }
 

@@ -73,7 +73,7 @@ impl Incomplete<'_> {
 pub(crate) fn decide(
     triggered: &[Triggered<'_>],
     incomplete: &Incomplete<'_>,
-    recipients: &[Vec<u8>],
+    recipients: impl FnOnce() -> Vec<Vec<u8>>,
 ) -> (Decision, Edits) {
     let winner = triggered.iter().rev().max_by_key(|rule| rule.action.severity());
     let of_rules = match winner.map(|rule| rule.action) {
@@ -113,10 +113,18 @@ fn route(triggered: &[Triggered<'_>]) -> Option<String> {
 }
 
 /// Each address once, and none that is a recipient already: the message would go to it twice.
-fn added_recipients(triggered: &[Triggered<'_>], recipients: &[Vec<u8>]) -> Edits {
+fn added_recipients(triggered: &[Triggered<'_>], recipients: impl FnOnce() -> Vec<Vec<u8>>) -> Edits {
+    let wanted = triggered.iter().filter_map(|rule| match rule.action {
+        Action::AddRecipient(address) => Some(address.as_str()),
+        _ => None,
+    });
+    let wanted: Vec<&str> = wanted.collect();
+    if wanted.is_empty() {
+        return Edits::new();
+    }
+    let recipients = recipients();
     let mut added: Vec<&str> = Vec::new();
-    for rule in triggered {
-        let Action::AddRecipient(address) = rule.action else { continue };
+    for address in wanted {
         let is_there = recipients.iter().any(|recipient| recipient.eq_ignore_ascii_case(address.as_bytes()))
             || added.iter().any(|other| other.eq_ignore_ascii_case(address));
         if !is_there {

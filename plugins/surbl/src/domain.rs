@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// What is looked up for a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A domain that somebody registered.
     Domain(String),
@@ -37,7 +37,7 @@ impl Subject {
     /// `None` when the two together are longer than a name may be.
     pub fn query(&self, zone: &str) -> Option<String> {
         let query = match self {
-            Self::Domain(domain) => format!("{domain}.{zone}"),
+            Self::Domain(domain) => [domain.as_str(), ".", zone].concat(),
             Self::Address(IpAddr::V4(address)) => {
                 let [a, b, c, d] = address.octets();
                 format!("{d}.{c}.{b}.{a}.{zone}")

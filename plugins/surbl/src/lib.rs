@@ -74,8 +74,9 @@ impl Surbl {
     /// What is looked up, each once, in the order of the URLs.
     fn subjects(&self, urls: &[Url]) -> Vec<(UrlSource, Subject)> {
         let mut subjects: Vec<(UrlSource, Subject)> = Vec::new();
-        let mut seen = BTreeSet::new();
-        for url in urls {
+        let (mut hosts, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        // Of links to one host, the first says all.
+        for url in urls.iter().filter(|url| hosts.insert(url.host.as_str())) {
             let Some(subject) = Subject::of_host(&url.host, &self.config.extra_suffixes) else { continue };
             let is_ignored = subject.is_under(&self.config.ignore)
                 || self.config.ignore.iter().any(|above| domain::is_within(&url.host, above));
@@ -84,7 +85,7 @@ impl Surbl {
             }
             let mapped = subject.mapped();
             for subject in std::iter::once(subject).chain(mapped) {
-                if seen.insert(subject.to_string()) {
+                if seen.insert(subject.clone()) {
                     subjects.push((url.source, subject));
                 }
             }
@@ -94,19 +95,18 @@ impl Surbl {
 
     /// Ask every list for every subject, in one call to the host.
     fn ask(&self, subjects: &[Subject]) -> Answers {
-        let asked: Vec<(&Subject, &Zone, String)> = subjects
+        let (asked, queries): (Vec<(&Subject, &Zone)>, Vec<String>) = subjects
             .iter()
             .flat_map(|subject| self.config.zones.iter().map(move |zone| (subject, zone)))
             .filter(|(subject, zone)| zone.addresses || matches!(subject, Subject::Domain(_)))
-            .filter_map(|(subject, zone)| Some((subject, zone, subject.query(&zone.zone)?)))
-            .collect();
-        if asked.is_empty() {
+            .filter_map(|(subject, zone)| Some(((subject, zone), subject.query(&zone.zone)?)))
+            .unzip();
+        if queries.is_empty() {
             return Answers::default();
         }
-        let queries: Vec<String> = asked.iter().map(|(_, _, query)| query.clone()).collect();
         let mut answers = Answers::default();
         let mut replies = dns::dnsbl(&queries).into_iter();
-        for (subject, zone, _) in asked {
+        for (subject, zone) in asked {
             // Fewer replies than queries would be the host's fault; what was not answered is not clean.
             let reply = replies.next().unwrap_or(Err(Error::Timeout));
             answers.add(subject, zone, reply);
