@@ -2,6 +2,10 @@
 //! 1994): of each stretch as long as the shortest pattern, the last two bytes are looked at, and mostly they stand nowhere in
 //! a pattern. It gives places to look at closer, and leaves none out.
 
+use std::ops::ControlFlow;
+
+/// Ways through the text at once.
+const LANES: usize = 4;
 /// Places of the table, one for each pair of bytes, taken as six bits each.
 const PLACES: usize = 64 * 64;
 /// The pair begins a pattern.
@@ -38,22 +42,44 @@ impl Blocks {
         Some(Self { table, window })
     }
 
-    /// The next place from `at` on where a pattern may begin. Upper and lower case are one.
-    pub(super) fn next(&self, text: &[u8], at: usize) -> Option<usize> {
-        let mut end = at + self.window;
-        while let Some(&[first, second]) = text.get(end.checked_sub(2)?..end) {
-            let skip = self.table[place(first, second)] & !BEGINS;
-            if skip > 0 {
-                end += usize::from(skip);
-                continue;
+    /// Gives every place where a pattern may begin to `found`, in no order, until it says that it is enough. Upper and lower
+    /// case are one.
+    pub(super) fn places(&self, text: &[u8], mut found: impl FnMut(usize) -> ControlFlow<()>) -> ControlFlow<()> {
+        let Some(windows) = (text.len() + 1).checked_sub(self.window) else { return ControlFlow::Continue(()) };
+        // How far to skip is known late; with several ways through the text at once, others need not wait for it.
+        let share = windows.div_ceil(LANES);
+        let ends: [usize; LANES] = std::array::from_fn(|lane| ((lane + 1) * share).min(windows));
+        let mut starts: [usize; LANES] = std::array::from_fn(|lane| (lane * share).min(windows));
+        while starts.iter().zip(&ends).all(|(start, end)| start < end) {
+            for start in &mut starts {
+                *start += self.look(text, *start, &mut found)?;
             }
-            let start = end - self.window;
-            if self.table[place(text[start], text[start + 1])] & BEGINS != 0 {
-                return Some(start);
-            }
-            end += 1;
         }
-        None
+        for (start, end) in starts.iter_mut().zip(ends) {
+            while *start < end {
+                *start += self.look(text, *start, &mut found)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Looks at the window that begins here, which is within the text; how far the next one is.
+    #[inline(always)]
+    fn look(
+        &self,
+        text: &[u8],
+        start: usize,
+        found: &mut impl FnMut(usize) -> ControlFlow<()>,
+    ) -> ControlFlow<(), usize> {
+        let end = start + self.window;
+        let skip = self.table[place(text[end - 2], text[end - 1])] & !BEGINS;
+        if skip > 0 {
+            return ControlFlow::Continue(usize::from(skip));
+        }
+        if self.table[place(text[start], text[start + 1])] & BEGINS != 0 {
+            found(start)?;
+        }
+        ControlFlow::Continue(1)
     }
 }
 
@@ -72,22 +98,40 @@ mod tests {
         Blocks::new(&patterns)
     }
 
+    fn places(blocks: &Blocks, text: &str) -> Vec<usize> {
+        let mut places = Vec::new();
+        let all = blocks.places(text.as_bytes(), |place| {
+            places.push(place);
+            ControlFlow::Continue(())
+        });
+        assert!(all.is_continue());
+        places.sort_unstable();
+        places
+    }
+
     #[test]
     fn no_place_is_left_out() {
         let patterns = ["secret", "abcd", "aaaa", "bab-bab"];
         let blocks = blocks(&patterns).unwrap();
         let text = "xxSecret abABCDaaaaaaab-bab-babsecre secretsecretAAAA";
-        let lower = text.to_lowercase();
-        for at in 0..=text.len() + 2 {
-            let expected = (at..text.len()).find(|&start| patterns.iter().any(|p| lower[start..].starts_with(p)));
-            let mut found = blocks.next(text.as_bytes(), at);
-            // It may stop at places of no pattern.
-            while let Some(start) = found.filter(|&start| expected.is_none_or(|expected| start < expected)) {
-                found = blocks.next(text.as_bytes(), start + 1);
+        for end in 0..=text.len() {
+            let text = &text[..end];
+            let lower = text.to_lowercase();
+            let found = places(&blocks, text);
+            assert!(found.windows(2).all(|pair| pair[0] < pair[1]), "each once");
+            // It may give places of no pattern.
+            for start in 0..text.len() {
+                let is_pattern = patterns.iter().any(|pattern| lower[start..].starts_with(pattern));
+                assert!(!is_pattern || found.contains(&start), "{start} of {text}");
             }
-            assert_eq!(found, expected, "{at}");
         }
-        assert_eq!(blocks.next(b"an ordinary text", 0), None);
+        assert_eq!(places(&blocks, "an ordinary text"), [0; 0]);
+        let mut first = None;
+        let stopped = blocks.places(text.as_bytes(), |place| {
+            assert_eq!(first.replace(place), None, "it goes on");
+            ControlFlow::Break(())
+        });
+        assert!(stopped.is_break());
     }
 
     #[test]
@@ -96,6 +140,6 @@ mod tests {
         assert!(blocks(&["stra\u{df}e"]).is_none());
         assert!(blocks(&[]).is_none());
         let long = "x".repeat(300);
-        assert_eq!(blocks(&[&long]).unwrap().next(format!(" {long}").as_bytes(), 0), Some(1));
+        assert_eq!(places(&blocks(&[&long]).unwrap(), &format!(" {long}"))[1], 1);
     }
 }

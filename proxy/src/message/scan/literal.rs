@@ -1,5 +1,7 @@
 //! Literal patterns, with the Aho-Corasick automaton.
 
+use std::ops::ControlFlow;
+
 use aho_corasick::{
     AhoCorasick, Anchored, MatchKind,
     automaton::Automaton,
@@ -75,37 +77,35 @@ impl Stepped {
         }
         let mut found = Vec::new();
         let mut left = LOOKED_AT * text.len();
-        let mut at = 0;
-        while let Some(start) = blocks.next(text, at) {
-            at = start + 1;
-            let mut state = self.automaton.start_state(Anchored::Yes).ok()?;
-            for (end, byte) in (start + 1..).zip(&text[start..]) {
-                left = left.checked_sub(1)?;
-                state = self.automaton.next_state(Anchored::Yes, state, byte.to_ascii_lowercase());
-                if !self.automaton.is_special(state) {
-                    continue;
-                }
-                if self.automaton.is_dead(state) {
-                    break;
-                }
-                if self.automaton.is_match(state) {
-                    // Others may end here that begin later.
-                    let patterns = (0..self.automaton.match_len(state))
-                        .map(|index| self.automaton.match_pattern(state, index))
-                        .filter(|&pattern| self.automaton.pattern_len(pattern) == end - start);
-                    let fits = !self.options.whole_word || !is_within_word(text, start, end);
-                    found.extend(patterns.filter(|_| fits).map(|pattern| Match {
-                        pattern: pattern.as_u32(),
-                        start,
-                        end,
-                    }));
-                }
+        let looked_at_all = blocks.places(text, |start| match self.patterns_at(text, start, &mut left, &mut found) {
+            Some(()) if found.len() < CANDIDATES => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        });
+        looked_at_all.is_continue().then_some(found)
+    }
+
+    /// The patterns that begin at this place; none when no more than `left` bytes were to be looked at.
+    fn patterns_at(&self, text: &[u8], start: usize, left: &mut usize, found: &mut Vec<Match>) -> Option<()> {
+        let mut state = self.automaton.start_state(Anchored::Yes).ok()?;
+        for (end, byte) in (start + 1..).zip(&text[start..]) {
+            *left = left.checked_sub(1)?;
+            state = self.automaton.next_state(Anchored::Yes, state, byte.to_ascii_lowercase());
+            if !self.automaton.is_special(state) {
+                continue;
             }
-            if found.len() >= CANDIDATES {
-                return None;
+            if self.automaton.is_dead(state) {
+                break;
+            }
+            if self.automaton.is_match(state) {
+                // Others may end here that begin later.
+                let patterns = (0..self.automaton.match_len(state))
+                    .map(|index| self.automaton.match_pattern(state, index))
+                    .filter(|&pattern| self.automaton.pattern_len(pattern) == end - start);
+                let fits = !self.options.whole_word || !is_within_word(text, start, end);
+                found.extend(patterns.filter(|_| fits).map(|pattern| Match { pattern: pattern.as_u32(), start, end }));
             }
         }
-        Some(found)
+        Some(())
     }
 
     /// All matches, overlapping ones too, by their ends.
