@@ -97,18 +97,12 @@ struct Base64Faults {
 fn base64_faults(encoded: &[u8]) -> Base64Faults {
     let mut faults = Base64Faults::default();
     let mut padding = None;
-    let mut flat = Flat::default();
     for (at, block) in (0..).step_by(BLOCK).zip(encoded.chunks(BLOCK)) {
-        flat.push(block);
-        let has_content = !flat.bytes.is_empty();
-        let is_strict = flat.decode_whole_groups().is_some();
-        // What is left of a block is less than a group.
-        if is_strict && flat.bytes.iter().all(|&byte| BASE64[usize::from(byte)] != NO_VALUE) {
-            flat.bytes.clear();
-            faults.inner_padding |= padding.is_some() && has_content;
+        // The usual case, without looking at each byte by itself.
+        if block.chunks(256).all(is_alphabet_in_lines) {
+            faults.inner_padding |= padding.is_some() && block.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
             continue;
         }
-        flat.bytes.clear();
         for &byte in block.iter().filter(|&&byte| BASE64[usize::from(byte)] == NO_VALUE && !byte.is_ascii_whitespace())
         {
             faults.junk |= byte != b'=';
@@ -119,6 +113,18 @@ fn base64_faults(encoded: &[u8]) -> Base64Faults {
         faults.inner_padding |= behind.iter().any(|&byte| BASE64[usize::from(byte)] != NO_VALUE);
     }
     faults
+}
+
+/// Whether there is nothing but characters of the alphabet and line ends. Without a branch in it, many bytes are compared at
+/// once.
+fn is_alphabet_in_lines(block: &[u8]) -> bool {
+    let within = |byte: u8, first: u8, last: u8| byte.wrapping_sub(first) <= last - first;
+    let is_other = |&byte: &u8| {
+        let is_letter = within(byte | 0x20, b'a', b'z');
+        // The slash stands right before the digits.
+        !(is_letter | within(byte, b'/', b'9') | (byte == b'+') | (byte == b'\r') | (byte == b'\n'))
+    };
+    !block.iter().fold(false, |other, byte| other | is_other(byte))
 }
 
 /// Encoded bytes without the line ends between them, to be decoded many at once.
@@ -420,6 +426,14 @@ fn uuencode(encoded: &[u8], sink: Sink<'_>) -> Result<(), StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_base64_is_written_with() {
+        for byte in 0..=u8::MAX {
+            let expected = BASE64[usize::from(byte)] != NO_VALUE || byte == b'\r' || byte == b'\n';
+            assert_eq!(is_alphabet_in_lines(&[b'A', byte, b'z']), expected, "{byte}");
+        }
+    }
 
     fn decoded(encoding: Encoding, encoded: &str) -> String {
         let mut out = Vec::new();
