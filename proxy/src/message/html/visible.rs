@@ -101,6 +101,19 @@ struct Visible {
     gap: Gap,
 }
 
+/// How many bytes at the beginning are shown as they are: US-ASCII that is seen, and single spaces within it.
+fn as_it_is(text: &[u8]) -> usize {
+    let is_seen = |byte: &u8| matches!(byte, b'!'..=b'~');
+    let mut at = 0;
+    loop {
+        at += text[at..].iter().take_while(|&byte| is_seen(byte)).count();
+        match text[at..] {
+            [b' ', next, ..] if at > 0 && is_seen(&next) => at += 1,
+            _ => return at,
+        }
+    }
+}
+
 impl Visible {
     fn gap(&mut self, gap: Gap) {
         self.gap = self.gap.max(gap);
@@ -111,22 +124,32 @@ impl Visible {
     }
 
     fn piece(&mut self, text: &str) -> Result<(), StoreError> {
-        for character in text.chars() {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (plain, more) = rest.split_at(as_it_is(rest.as_bytes()));
+            if !plain.is_empty() {
+                self.show(plain);
+            }
+            let Some(character) = more.chars().next() else { break };
+            rest = &more[character.len_utf8()..];
             match character {
-                '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\0' => continue,
+                '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}' | '\0' => {}
                 '\u{a0}' => self.gap(Gap::Space),
                 character if character.is_whitespace() => self.gap(Gap::Space),
-                character => {
-                    match std::mem::replace(&mut self.gap, Gap::None) {
-                        Gap::Space => self.block.push(' '),
-                        Gap::Line => self.block.push('\n'),
-                        Gap::None | Gap::Start => {}
-                    }
-                    self.block.push(character);
-                }
+                character => self.show(character.encode_utf8(&mut [0; 4])),
             }
         }
         if self.block.len() >= 16 * 1024 { self.flush() } else { Ok(()) }
+    }
+
+    /// Something that is seen.
+    fn show(&mut self, text: &str) {
+        match std::mem::replace(&mut self.gap, Gap::None) {
+            Gap::Space => self.block.push(' '),
+            Gap::Line => self.block.push('\n'),
+            Gap::None | Gap::Start => {}
+        }
+        self.block.push_str(text);
     }
 
     fn flush(&mut self) -> Result<(), StoreError> {
