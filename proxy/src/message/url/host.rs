@@ -5,7 +5,9 @@ use url::{Host, Url};
 /// The host of an absolute URL with a scheme that goes to a host; userinfo, backslashes, tabs and newlines, percent
 /// encoding and the like are taken as browsers take them.
 pub(super) fn of_url(url: &str) -> Option<String> {
-    let authority = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    let rest = ["https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    // What follows the authority has no part in the host, and cannot be wrong.
+    let authority = rest.and_then(|rest| rest.split(['/', '\\', '?', '#']).next());
     authority.and_then(simple).or_else(|| parsed(url))
 }
 
@@ -76,10 +78,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn simple_names_are_what_parsing_makes_of_them(name in "([a-zA-Z0-9_-]{0,4}\\.?){0,5}|0?[xX][0-9a-f]{1,3}|[ -~]{0,8}") {
+        fn simple_names_are_what_parsing_makes_of_them(
+            name in "([a-zA-Z0-9_-]{0,4}\\.?){0,5}|0?[xX][0-9a-f]{1,3}|[ -~]{0,8}",
+            rest in "([/?#\\\\][ -~\t\r\n\u{e9}]{0,8})?",
+        ) {
             if let Some(host) = simple(&name) {
                 prop_assert_eq!(canonical(Host::parse(&name).unwrap()), Some(host.clone()), "{}", name);
-                prop_assert_eq!(parsed(&format!("http://{name}")), Some(host), "{}", name);
+                prop_assert_eq!(parsed(&format!("http://{name}{rest}")), Some(host), "{}", name);
             }
             let plausible = Host::parse(&name).ok().and_then(canonical).filter(|host| is_plausible_domain(host));
             prop_assert_eq!(of_plausible_name(&name), plausible, "{}", name);
