@@ -1,9 +1,11 @@
 //! DKIM keys in the DNS (RFC 6376 section 3.6.1, RFC 8301, RFC 8463), used by ARC as well.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::Digest;
 use bytes::Bytes;
+use quick_cache::sync::Cache;
 use tokio::task::JoinSet;
 
 use super::lookups::Lookups;
@@ -14,6 +16,10 @@ use crate::services::dns::{Answer, Error};
 
 /// TXT records at a selector that are looked at.
 const RECORDS: usize = 4;
+/// Keys that are kept as they were read from their records. With what the library works out, one takes some kilobytes.
+const KNOWN: usize = 512;
+/// Bytes of a record whose key is kept, at most: one of 8192 bits takes 1.4 KiB.
+const RECORD: usize = 2048;
 
 /// Why a signature has no pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +39,41 @@ impl Fault {
 }
 
 /// The algorithms we accept; rsa-sha1 is not one (RFC 8301 section 3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum SignatureAlgorithm {
     RsaSha256,
     Ed25519Sha256,
 }
 
 /// The key records that the signatures of a message name.
-pub(super) struct Keys(BTreeMap<String, Result<Answer<Bytes>, Error>>);
+pub(super) struct Keys {
+    records: BTreeMap<String, Result<Answer<Bytes>, Error>>,
+    known: Arc<KnownKeys>,
+}
+
+/// Keys by the text of their records: of the same text always the same key is made, however long the DNS lets it stand.
+pub(super) struct KnownKeys(Cache<(Bytes, SignatureAlgorithm), Arc<Key>>);
+
+impl Default for KnownKeys {
+    fn default() -> Self {
+        Self(Cache::new(KNOWN))
+    }
+}
+
+impl KnownKeys {
+    fn read(&self, record: &Bytes, algorithm: SignatureAlgorithm) -> Result<Arc<Key>, Fault> {
+        if record.len() > RECORD {
+            return Key::parse(record, algorithm).map(Arc::new);
+        }
+        let name = (record.clone(), algorithm);
+        if let Some(key) = self.0.get(&name) {
+            return Ok(key);
+        }
+        let key = Arc::new(Key::parse(record, algorithm)?);
+        self.0.insert(name, Arc::clone(&key));
+        Ok(key)
+    }
+}
 
 impl Keys {
     /// Ask for them all at once, for each name once.
@@ -48,8 +81,15 @@ impl Keys {
         let mut asking = JoinSet::new();
         let mut found = BTreeMap::new();
         for name in names {
-            // Until the answer is there.
-            if found.insert(name.clone(), Err(Error::Timeout)).is_none() {
+            if found.contains_key(&name) {
+                continue;
+            }
+            // An answer from the cache costs no task.
+            if let Some(answer) = lookups.cached_txt(&name) {
+                found.insert(name, answer);
+            } else {
+                // Until the answer is there.
+                found.insert(name.clone(), Err(Error::Timeout));
                 let lookups = lookups.clone();
                 asking.spawn(async move { (lookups.txt(&name).await, name) });
             }
@@ -59,12 +99,12 @@ impl Keys {
                 found.insert(name, answer);
             }
         }
-        Self(found)
+        Self { records: found, known: lookups.known_keys() }
     }
 
     /// The first record at the selector that can be used.
-    pub(super) fn find(&self, selector: &str, domain: &str, algorithm: SignatureAlgorithm) -> Result<Key, Fault> {
-        let texts = match self.0.get(&record_name(selector, domain)) {
+    pub(super) fn find(&self, selector: &str, domain: &str, algorithm: SignatureAlgorithm) -> Result<Arc<Key>, Fault> {
+        let texts = match self.records.get(&record_name(selector, domain)) {
             Some(Ok(answer)) => &answer.values,
             Some(Err(error)) if error.is_temporary() => {
                 return Err(Fault::new(Outcome::TempError, format!("the key: {error}")));
@@ -73,7 +113,7 @@ impl Keys {
         };
         let mut fault = Fault::permanent("no key");
         for text in texts.iter().take(RECORDS) {
-            match Key::parse(text, algorithm) {
+            match self.known.read(text, algorithm) {
                 Ok(key) => return Ok(key),
                 Err(other) => fault = other,
             }

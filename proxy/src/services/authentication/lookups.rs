@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::key::KnownKeys;
 use crate::services::dns::{Answer, Dns, Error, Exchange};
 
 /// Questions of one message for everything but DKIM and DMARC: an SPF check at its own limits, which comes to 123, and
@@ -52,13 +53,22 @@ pub(super) struct Lookups {
     asked: Arc<AtomicU32>,
     limit: u32,
     keys_asked: Arc<AtomicU32>,
+    known_keys: Arc<KnownKeys>,
     /// The questions of DKIM, which has a share of its own before it takes of the others'.
     for_keys: bool,
 }
 
 impl Lookups {
-    pub(super) fn new(dns: Dns, counters: Arc<Counters>) -> Self {
-        Self { dns, counters, asked: Arc::default(), limit: QUESTIONS, keys_asked: Arc::default(), for_keys: false }
+    pub(super) fn new(dns: Dns, counters: Arc<Counters>, known_keys: Arc<KnownKeys>) -> Self {
+        Self {
+            dns,
+            counters,
+            asked: Arc::default(),
+            limit: QUESTIONS,
+            keys_asked: Arc::default(),
+            known_keys,
+            for_keys: false,
+        }
     }
 
     /// The same count, with what is reserved for finding policies.
@@ -73,6 +83,16 @@ impl Lookups {
 
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    pub(super) fn known_keys(&self) -> Arc<KnownKeys> {
+        Arc::clone(&self.known_keys)
+    }
+
+    /// What is in the cache, which counts as asked; `None`, and nothing counted, when it is not there.
+    pub(super) fn cached_txt(&self, name: &str) -> Option<Result<Answer<Bytes>, Error>> {
+        let answer = self.dns.cached_txt(name)?;
+        Some(self.count().and(answer))
     }
 
     pub(super) async fn txt(&self, name: &str) -> Result<Answer<Bytes>, Error> {

@@ -38,6 +38,7 @@ pub(crate) use authors::authors as author_addresses;
 pub(crate) use canonical::Canonicalization;
 pub(super) use results::clean_text;
 
+use key::KnownKeys;
 use lookups::Lookups;
 use signature::Kind;
 
@@ -47,6 +48,7 @@ pub struct Authentication {
     dns: Dns,
     hostname: Arc<str>,
     counters: Arc<Counters>,
+    known_keys: Arc<KnownKeys>,
     clock: Clock,
 }
 
@@ -54,7 +56,8 @@ impl Authentication {
     /// `hostname` is ours, as SPF's `r` macro shows it.
     #[must_use]
     pub fn new(dns: Dns, hostname: &str) -> Self {
-        Self { dns, hostname: hostname.into(), counters: Arc::default(), clock: Clock::System }
+        let (counters, known_keys) = (Arc::default(), Arc::default());
+        Self { dns, hostname: hostname.into(), counters, known_keys, clock: Clock::System }
     }
 
     /// The same, with another time by which signatures expire.
@@ -79,7 +82,7 @@ impl Authentication {
     #[must_use]
     pub fn evaluation(&self, client: IpAddr) -> Arc<Evaluation> {
         Arc::new(Evaluation {
-            lookups: Lookups::new(self.dns.clone(), Arc::clone(&self.counters)),
+            lookups: Lookups::new(self.dns.clone(), Arc::clone(&self.counters), Arc::clone(&self.known_keys)),
             clock: self.clock,
             receiver: Arc::clone(&self.hostname),
             client: client.to_canonical(),

@@ -4,7 +4,9 @@
 //! a signature costs more than the message is worth, is never used.
 
 use aws_lc_rs::digest::Digest;
-use aws_lc_rs::signature::{ED25519, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ED25519, ParsedPublicKey, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, VerificationAlgorithm,
+};
 
 /// RFC 8301 section 3.2: shorter ones are never valid, and those up to 4096 bits have to be checked; larger ones may be.
 const SHORTEST_RSA: usize = 1024;
@@ -22,9 +24,19 @@ const SEQUENCE: u8 = 0x30;
 /// A key that may be used.
 #[derive(Debug)]
 pub(super) enum PublicKey {
-    /// An RSAPublicKey (RFC 8017 appendix A.1.1) in DER.
-    Rsa(Vec<u8>),
-    Ed25519([u8; 32]),
+    Rsa(Ready),
+    Ed25519(Ready),
+}
+
+/// Read by the library, which keeps what it works out from it; none of a key that it does not take, which has made no
+/// signature.
+#[derive(Debug)]
+pub(super) struct Ready(Option<ParsedPublicKey>);
+
+impl Ready {
+    fn new(algorithm: &'static dyn VerificationAlgorithm, key: &[u8]) -> Self {
+        Self(ParsedPublicKey::new(algorithm, key).ok())
+    }
 }
 
 /// Why a key may not be used.
@@ -49,24 +61,27 @@ impl PublicKey {
         }
         let is_odd = exponent.last().is_some_and(|byte| byte & 1 == 1);
         match bits(exponent) {
-            2..=LONGEST_EXPONENT if is_odd => Ok(Self::Rsa(key.to_vec())),
+            2..=LONGEST_EXPONENT if is_odd => {
+                Ok(Self::Rsa(Ready::new(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, key)))
+            }
             _ => Err(KeyFault::Malformed),
         }
     }
 
     /// The 32 bytes themselves.
     pub(super) fn ed25519(bytes: &[u8]) -> Result<Self, KeyFault> {
-        bytes.try_into().map(Self::Ed25519).map_err(|_| KeyFault::Malformed)
+        let key: &[u8; 32] = bytes.try_into().map_err(|_| KeyFault::Malformed)?;
+        Ok(Self::Ed25519(Ready::new(&ED25519, key)))
     }
 
     /// Whether `signature` is of what has this SHA-256.
     pub(super) fn verifies(&self, digest: &Digest, signature: &[u8]) -> bool {
         match self {
-            Self::Rsa(key) => UnparsedPublicKey::new(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, key)
-                .verify_digest(digest, signature)
-                .is_ok(),
+            Self::Rsa(Ready(key)) => key.as_ref().is_some_and(|key| key.verify_digest_sig(digest, signature).is_ok()),
             // RFC 8463 section 3: what is signed is the hash.
-            Self::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(digest.as_ref(), signature).is_ok(),
+            Self::Ed25519(Ready(key)) => {
+                key.as_ref().is_some_and(|key| key.verify_sig(digest.as_ref(), signature).is_ok())
+            }
         }
     }
 }

@@ -61,7 +61,7 @@ fn resolver(server: &ZoneServer) -> Authentication {
 }
 
 fn lookups(authentication: &Authentication) -> Lookups {
-    Lookups::new(authentication.dns.clone(), Arc::default())
+    Lookups::new(authentication.dns.clone(), Arc::default(), Arc::default())
 }
 
 fn message(text: impl AsRef<[u8]>) -> Message {

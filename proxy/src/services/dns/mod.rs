@@ -106,10 +106,17 @@ impl Dns {
     /// # Errors
     /// See [`Error`].
     pub async fn txt(&self, name: &str) -> Result<Answer<Bytes>, Error> {
-        match self.0.ask(Key::new(name, RecordType::TXT)?).await? {
-            (Values::Texts(values), dnssec) => Ok(Answer { values, dnssec }),
-            _ => Err(Error::NoRecord),
-        }
+        texts(self.0.ask(Key::new(name, RecordType::TXT)?).await)
+    }
+
+    /// As [`Dns::txt`], but only what is in the cache: `None` when that would have to be asked for.
+    #[must_use]
+    pub fn cached_txt(&self, name: &str) -> Option<Result<Answer<Bytes>, Error>> {
+        let key = match Key::new(name, RecordType::TXT) {
+            Ok(key) => key,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(texts(self.0.cache.fresh(&key)?.result))
     }
 
     /// IPv4 addresses.
@@ -233,6 +240,13 @@ impl Dns {
     #[must_use]
     pub fn cached(&self) -> usize {
         self.0.cache.len()
+    }
+}
+
+fn texts(result: Result<(Values, Dnssec), Error>) -> Result<Answer<Bytes>, Error> {
+    match result? {
+        (Values::Texts(values), dnssec) => Ok(Answer { values, dnssec }),
+        _ => Err(Error::NoRecord),
     }
 }
 
