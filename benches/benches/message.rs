@@ -6,14 +6,14 @@ use std::path::Path;
 use bytes::Bytes;
 use mailweir::message::{Budget, Framing, Incoming, Message};
 use mailweir::verdict::Edit;
-use mailweir_benches::harness::{self, Harness};
+use mailweir_benches::harness::{self, Harness, finish};
 use mailweir_benches::sample;
 
 /// What the session reads at once.
 const READ: usize = 64 * 1024;
 
 fn main() {
-    Harness::main(&[rope, wire, passes, edits]);
+    Harness::main(&[rope, wire, passes, decoding, edits]);
 }
 
 /// The samples of each bench.
@@ -54,10 +54,10 @@ fn rope(harness: &mut Harness) {
     for (name, message) in samples() {
         let wire = received(&message);
         harness.bytes(wire.len());
-        harness.case(name, || harness::finish(&runtime, receive(&budget, &wire, READ)));
+        harness.case(name, || finish(&runtime, receive(&budget, &wire, READ)));
     }
     let wire = received(&sample::plain(1 << 20));
-    harness.case("plain-1MiB/4096", || harness::finish(&runtime, receive(&budget, &wire, 4096)));
+    harness.case("plain-1MiB/4096", || finish(&runtime, receive(&budget, &wire, 4096)));
 }
 
 /// The pieces that are written to an upstream, by DATA as it came, and by BDAT.
@@ -66,7 +66,7 @@ fn wire(harness: &mut Harness) {
     let budget = budget();
     harness.group("wire");
     for (name, bytes) in samples() {
-        let message = harness::finish(&runtime, receive(&budget, &received(&bytes), READ));
+        let message = finish(&runtime, receive(&budget, &received(&bytes), READ));
         for framing in [Framing::DotStuffed, Framing::Plain] {
             harness.case(&format!("{framing:?}/{name}"), || {
                 black_box(&message).wire(framing).map(|piece| piece.map_or(0, |piece| piece.len())).sum::<usize>()
@@ -89,6 +89,20 @@ fn passes(harness: &mut Harness) {
         };
         harness.case_on(&format!("urls-after-mime/{name}"), parsed, |message| message.urls().map(drop));
         harness.case_on(&format!("text-after-mime/{name}"), parsed, |message| message.text_units().map(drop));
+    }
+}
+
+/// A message's text, decoded, its MIME structure included.
+fn decoding(harness: &mut Harness) {
+    harness.group("text");
+    for (name, bytes) in [
+        ("utf-8", sample::plain(65_536)),
+        ("quoted-printable-latin1", sample::quoted_printable(65_536)),
+        ("base64-koi8", sample::base64(65_536)),
+    ] {
+        harness.bytes(bytes.len());
+        let fresh = || sample::message(&bytes);
+        harness.case_on(&format!("{name}-64KiB"), fresh, |message| message.text_units().map(drop));
     }
 }
 

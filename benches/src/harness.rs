@@ -1,8 +1,8 @@
 //! One list of cases, measured in two ways: time, by criterion, and instructions, by callgrind.
 //!
-//! A bench binary run by cargo hands its cases to criterion. Run as `BENCH --instructions [PART…]` under callgrind it
-//! prints the name of each case whose name holds one of the parts, and does it a few times within [`measured`], which
-//! callgrind is told to look at alone; `cargo xtask bench instructions` does that and reads what comes out. Without callgrind that
+//! A bench binary run by cargo hands its cases to criterion. Run as `BENCH --instructions [BEGINNING…]` under callgrind it
+//! prints the name of each case whose name begins so, and does it a few times within [`measured`], which callgrind is told to
+//! look at alone; `cargo xtask bench instructions` does that and reads what comes out. Without callgrind that
 //! costs next to nothing and shows that every case runs.
 
 use std::hint::black_box;
@@ -26,17 +26,20 @@ pub struct Harness {
 
 enum Measure {
     Time(Box<Criterion>),
-    /// The parts of names that are wanted; none: all of them.
+    /// Of cases whose names begin so; none: of all of them.
     Instructions(Vec<String>),
+    /// Of nothing: only what cases work on is made. What is kept on disk, the compiled filters, is there afterwards.
+    SetUp(Vec<String>),
 }
 
 impl Harness {
     /// What a bench binary's `main` calls with its groups of cases.
     pub fn main(groups: &[fn(&mut Self)]) {
-        let mut arguments = std::env::args().skip_while(|argument| argument != "--instructions");
-        let measure = match arguments.next() {
-            Some(_) => Measure::Instructions(arguments.collect()),
-            None => Measure::Time(Box::new(Criterion::default().configure_from_args())),
+        let mut arguments = std::env::args().skip(1);
+        let measure = match arguments.next().as_deref() {
+            Some("--instructions") => Measure::Instructions(arguments.collect()),
+            Some("--set-up") => Measure::SetUp(arguments.collect()),
+            _ => Measure::Time(Box::new(Criterion::default().configure_from_args())),
         };
         let mut harness = Self { measure, group: String::new(), bytes: None };
         for cases in groups {
@@ -51,6 +54,17 @@ impl Harness {
     pub fn group(&mut self, name: &str) {
         name.clone_into(&mut self.group);
         self.bytes = None;
+    }
+
+    /// Whether cases of this group may be wanted: otherwise nothing need be made for them.
+    pub fn wants(&self, group: &str) -> bool {
+        match &self.measure {
+            Measure::Time(_) => true,
+            Measure::Instructions(wanted) | Measure::SetUp(wanted) => {
+                let group = format!("{group}/");
+                wanted.is_empty() || wanted.iter().any(|name| name.starts_with(&group) || group.starts_with(name))
+            }
+        }
     }
 
     /// What the cases of this group that follow work through, for criterion's throughput.
@@ -78,7 +92,7 @@ impl Harness {
             }
             Measure::Instructions(wanted) => {
                 let name = format!("{}/{name}", self.group);
-                if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(part)) {
+                if !wanted.is_empty() && !wanted.iter().any(|beginning| name.starts_with(beginning)) {
                     return;
                 }
                 for _ in 0..WARM_UP {
@@ -91,6 +105,7 @@ impl Harness {
                 }
                 written_down(&name);
             }
+            Measure::SetUp(_) => {}
         }
     }
 }

@@ -76,6 +76,24 @@ pub fn multipart(size: usize) -> Bytes {
     message.into()
 }
 
+/// A text of about `size` bytes, encoded: `Content-Type`'s charset, the encoding, and a line of it.
+fn encoded(size: usize, charset: &str, encoding: &str, line: &str) -> Bytes {
+    let fields =
+        format!("Content-Type: text/plain; charset={charset}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n");
+    let lines = size.saturating_sub(HEADER.len() + fields.len()) / line.len();
+    format!("{HEADER}{fields}{}", line.repeat(lines)).into()
+}
+
+/// A message in ISO 8859-1 and quoted-printable.
+pub fn quoted_printable(size: usize) -> Bytes {
+    encoded(size, "iso-8859-1", "quoted-printable", "Gr=FC=DFe aus M=FCnchen, und die Zahlen des Quartals sind da.\r\n")
+}
+
+/// A message in KOI8-R and base64.
+pub fn base64(size: usize) -> Bytes {
+    encoded(size, "koi8-r", "base64", &format!("{}\r\n", "8NLJ18XU".repeat(9)))
+}
+
 /// A finished message of these bytes, of which nothing has been derived yet.
 ///
 /// # Panics
@@ -103,7 +121,7 @@ mod tests {
     #[test]
     fn samples_are_what_they_say() {
         for size in [4096, 65_536, 1 << 20] {
-            for bytes in [plain(size), dots(size), multipart(size)] {
+            for bytes in [plain(size), dots(size), multipart(size), quoted_printable(size), base64(size)] {
                 assert!(bytes.len().abs_diff(size) < 256, "{} for {size}", bytes.len());
             }
             let message = message(&multipart(size));
@@ -112,6 +130,10 @@ mod tests {
             assert_eq!(links, 16);
             // Two multiparts, two texts, one attachment.
             assert_eq!(message.mime().unwrap().parts().len(), 5);
+        }
+        for (bytes, word) in [(quoted_printable(4096), "Grüße"), (base64(4096), "ПриветПривет")] {
+            let units = message(&bytes).text_units().unwrap();
+            assert!(units.iter().any(|unit| unit.text.as_str().contains(word)));
         }
     }
 }

@@ -43,12 +43,15 @@ pub(super) fn build(root: &Path, checkout: &Path, profile: Profile) -> Result<Ve
     Ok(executables)
 }
 
-/// The benches that a checkout has.
+/// The benches of a checkout that can be counted: those that hand their cases to the harness.
 fn names(checkout: &Path) -> Result<Vec<String>> {
     let folder = checkout.join("benches/benches");
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-        if let Some(name) = entry?.file_name().to_str().and_then(|name| name.strip_suffix(".rs")) {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".rs"))
+            && std::fs::read_to_string(&path)?.contains("Harness::main(")
+        {
             names.push(name.to_owned());
         }
     }

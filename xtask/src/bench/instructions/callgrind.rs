@@ -23,32 +23,17 @@ pub(super) fn is_installed() -> Result<()> {
     Ok(())
 }
 
-/// What the cases of these bench binaries cost whose names hold one of `wanted`, or all of them when that is empty.
+/// What the cases of these bench binaries cost whose names begin with one of `wanted`, or all of them when that is empty.
 pub(super) fn count(root: &Path, binaries: &[PathBuf], wanted: &[String]) -> Result<Counts> {
     let mut counts = Counts::default();
     for binary in binaries {
+        // Filters are compiled once for each build of the host, and callgrind would take many minutes to look on.
+        run(root, &["--tool=none"], binary, "--set-up", wanted)?;
         let files = tempfile::tempdir()?;
-        let file = files.path().join("counts");
-        let output = Command::new("valgrind")
-            .args(["--quiet", "--tool=callgrind"])
-            .args(CACHES)
-            .args(MARKS)
-            .arg(format!("--callgrind-out-file={}", file.display()))
-            .arg(binary)
-            .arg("--instructions")
-            .args(wanted)
-            .env("GLIBC_TUNABLES", TUNABLES)
-            // Those of another revision, too, load the filters that are here.
-            .env("MAILWEIR_BENCH_PLUGINS", root.join("target/plugins"))
-            .output()
-            .context("valgrind did not start")?;
-        // Valgrind warns of caches that this machine has and that are not the ones above.
-        for line in String::from_utf8_lossy(&output.stderr).lines().filter(|line| !line.contains("-- warning: ")) {
-            eprintln!("{line}");
-        }
-        ensure!(output.status.success(), "{} failed under valgrind", binary.display());
-        // The nth case that the binary named, with the number of its runs, is in the nth file.
-        for (number, line) in String::from_utf8(output.stdout)?.lines().enumerate() {
+        let out = format!("--callgrind-out-file={}", files.path().join("counts").display());
+        let options = [&["--tool=callgrind", &out], &CACHES[..], &MARKS[..]].concat();
+        // The nth case that the binary names, with the number of its runs, is in the nth file.
+        for (number, line) in run(root, &options, binary, "--instructions", wanted)?.lines().enumerate() {
             let (runs, name) = line.split_once(' ').with_context(|| format!("not a case: {line}"))?;
             let path = files.path().join(format!("counts.{}", number + 1));
             let text = std::fs::read_to_string(&path).with_context(|| format!("what callgrind counted for {name}"))?;
@@ -58,6 +43,23 @@ pub(super) fn count(root: &Path, binaries: &[PathBuf], wanted: &[String]) -> Res
         }
     }
     Ok(counts)
+}
+
+/// Runs a bench binary under valgrind. What it printed.
+fn run(root: &Path, options: &[&str], binary: &Path, mode: &str, wanted: &[String]) -> Result<String> {
+    let mut command = Command::new("valgrind");
+    command.arg("--quiet").args(options).arg(binary).arg(mode).args(wanted);
+    command.env("GLIBC_TUNABLES", TUNABLES);
+    // Those of another revision, too, load the filters that are here.
+    command.env("MAILWEIR_BENCH_PLUGINS", root.join("target/plugins"));
+    command.env("MAILWEIR_BENCH_STATE", root.join("target/bench/state"));
+    let output = command.output().context("valgrind did not start")?;
+    // Valgrind warns of caches that this machine has and that are not the ones above.
+    for line in String::from_utf8_lossy(&output.stderr).lines().filter(|line| !line.contains("-- warning: ")) {
+        eprintln!("{line}");
+    }
+    ensure!(output.status.success(), "{} failed under valgrind", binary.display());
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// Reads the summary of a file in callgrind's format.

@@ -17,10 +17,13 @@ use counts::Counts;
 /// Changes below this are not worth a word, in percent.
 const TOLERANCE: f64 = 10.0;
 
+/// Compiled filters that are kept, of all builds together.
+const COMPILED: usize = 40;
+
 /// What to count, and what to compare it with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only cases whose name holds one of these
+    /// Only cases whose names begin with one of these
     cases: Vec<String>,
     /// Keep the counts under this name, in target/bench
     #[arg(long, value_name = "NAME")]
@@ -48,6 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let root = crate::workspace_root();
     let profile = if options.release { Profile::Release } else { Profile::Quick };
     callgrind::is_installed()?;
+    forget_compiled_filters(&root)?;
     let counts = callgrind::count(&root, &binaries::build(&root, &root, profile)?, &options.cases)?;
     let baseline = baseline(options, &root, profile)?;
     counts.print(baseline.as_ref(), TOLERANCE);
@@ -80,6 +84,15 @@ fn baseline(options: &Options, root: &Path, profile: Profile) -> Result<Option<C
         return Ok(None);
     }
     Counts::read(&committed).map(Some)
+}
+
+/// Each build of the host leaves compiled filters of its own; now and then they go.
+fn forget_compiled_filters(root: &Path) -> Result<()> {
+    let folder = root.join("target/bench/state/cache");
+    if std::fs::read_dir(&folder).is_ok_and(|files| files.count() > COMPILED) {
+        std::fs::remove_dir_all(&folder)?;
+    }
+    Ok(())
 }
 
 fn kept(root: &Path, name: &str) -> PathBuf {
