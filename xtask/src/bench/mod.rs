@@ -2,6 +2,7 @@
 //! one run on one machine, where only ratios mean anything; and instructions counted, which do not depend on the machine.
 
 mod instructions;
+mod profile;
 mod tree;
 mod template;
 mod peer;
@@ -27,6 +28,8 @@ enum What {
     Instructions(instructions::Options),
     /// CPU time a message, in each server's processes alone, kernel included
     Peers(peers::Options),
+    /// A flame graph of the proxy under load, or of one case of the benches
+    Profile(profile::Options),
 }
 
 /// Measures, and prints tables.
@@ -47,5 +50,6 @@ async fn measure(what: &What) -> Result<()> {
     match what {
         What::Instructions(_) => Ok(()),
         What::Peers(options) => peers::run(options).await,
+        What::Profile(options) => profile::run(options).await,
     }
 }

@@ -44,6 +44,11 @@ impl Tree {
         Self { roots }
     }
 
+    /// The processes, without those that descend from them.
+    pub(super) fn roots(&self) -> &[u32] {
+        &self.roots
+    }
+
     /// The CPU time of all of them so far.
     ///
     /// # Errors

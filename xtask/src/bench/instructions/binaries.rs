@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// How they are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Profile {
+pub(in super::super) enum Profile {
     /// As for development, but for our own crates, which are optimised: dependencies are not compiled again.
     Quick,
     /// As shipped.
@@ -16,30 +16,50 @@ pub(super) enum Profile {
 }
 
 /// Builds the bench binaries of `checkout` into the target folder of `root`, and says where they are.
-pub(super) fn build(root: &Path, checkout: &Path, profile: Profile) -> Result<Vec<PathBuf>> {
-    let mut command = Command::new(env!("CARGO"));
+pub(in super::super) fn build(root: &Path, checkout: &Path, profile: Profile) -> Result<Vec<PathBuf>> {
     // The features of dependencies are those of the whole workspace, so that what is compiled already serves.
-    command.args(["bench", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["bench", "--workspace", "--no-run"]);
     for name in names(checkout)? {
         command.args(["--bench", &name]);
     }
     if profile == Profile::Quick {
         command.args(["--profile", "dev"]);
-        command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "3").env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false");
     }
     command.current_dir(checkout).env("CARGO_TARGET_DIR", root.join("target"));
-    let output = command.stderr(Stdio::inherit()).output().context("cargo did not start")?;
-    ensure!(output.status.success(), "the benches of {} do not build", checkout.display());
+    let mut executables = executables(command, profile, "bench")?;
+    // In an order that does not depend on which was compiled first.
+    executables.sort();
+    Ok(executables)
+}
+
+/// Builds the proxy, and says where it is.
+pub(in super::super) fn proxy(root: &Path, profile: Profile) -> Result<PathBuf> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["build", "--workspace", "--bin", "mailweir"]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    command.current_dir(root);
+    executables(command, profile, "bin")?.pop().context("cargo named no binary")
+}
+
+/// Runs cargo, and takes what it says that it has built of this kind.
+fn executables(mut cargo: Command, profile: Profile, kind: &str) -> Result<Vec<PathBuf>> {
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    if profile == Profile::Quick {
+        cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "3").env("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false");
+    }
+    let output = cargo.stderr(Stdio::inherit()).output().context("cargo did not start")?;
+    ensure!(output.status.success(), "the build failed");
     let messages = String::from_utf8_lossy(&output.stdout);
     let executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        let is_bench = message["target"]["kind"] == serde_json::json!(["bench"]);
-        is_bench.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
+        let is_wanted = message["target"]["kind"] == serde_json::json!([kind]);
+        is_wanted.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
     });
-    let mut executables: Vec<PathBuf> = executables.collect();
-    // In an order that does not depend on which was compiled first.
-    executables.sort();
-    ensure!(!executables.is_empty(), "cargo named no bench binary");
+    let executables: Vec<PathBuf> = executables.collect();
+    ensure!(!executables.is_empty(), "cargo named no binary");
     Ok(executables)
 }
 

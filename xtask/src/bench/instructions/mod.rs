@@ -3,7 +3,7 @@
 //! Unlike a time, that number is nearly the same at each run, however busy the machine is, so that two builds can be told
 //! apart anywhere. It says nothing of system calls' insides, of waiting, or of other threads.
 
-mod binaries;
+pub(super) mod binaries;
 mod callgrind;
 mod counts;
 

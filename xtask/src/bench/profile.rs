@@ -1,0 +1,148 @@
+//! `cargo xtask bench profile`: where the time goes, as a flame graph. perf takes the samples, inferno draws them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use mailweir_testkit::{ports, programs};
+use tokio::process::Command as Process;
+
+use super::instructions::binaries::{self, Profile};
+use super::peer::{MAILWEIR, Place};
+use super::sample;
+use super::scenario::{SCENARIOS, Scenario};
+use super::server::Server;
+use super::traffic::Sink;
+
+/// The tool that draws, as a crate.
+const INFERNO: [&str; 3] = ["inferno", "--version", "0.12.6"];
+/// Stacks are unwound by tables, since not everything has frame pointers: perf copies so much of each.
+const PERF: [&str; 5] = ["record", "--quiet", "--freq=499", "--call-graph=dwarf,16384", "--output"];
+/// Until perf has attached itself to all threads.
+const ATTACHED: Duration = Duration::from_millis(500);
+/// Sessions at once.
+const SESSIONS: u32 = 10;
+
+/// What to look at.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The proxy in a scenario of `bench peers`, such as 4k-reused; or a case of the benches, such as
+    /// whole/no-filter/plain-4KiB
+    subject: String,
+    /// Where the graph goes
+    #[arg(long, value_name = "FILE", default_value = "target/flame.svg")]
+    output: PathBuf,
+    /// For how long, about
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// Build as for a release; the first time that compiles everything anew
+    #[arg(long)]
+    release: bool,
+}
+
+/// Runs it under perf, and draws.
+pub(super) async fn run(options: &Options) -> Result<()> {
+    let root = crate::workspace_root();
+    let tools = tools(&root)?;
+    ensure!(programs::installed("perf").is_some(), "perf is missing: apt-get install linux-perf");
+    let data = root.join("target/bench/perf.data");
+    std::fs::create_dir_all(root.join("target/bench"))?;
+    let profile = if options.release { Profile::Release } else { Profile::Quick };
+    match SCENARIOS.iter().find(|scenario| scenario.name == options.subject) {
+        Some(scenario) => under_load(&root, scenario, options, profile, &data).await?,
+        None => one_case(&root, options, profile, &data)?,
+    }
+    draw(&tools, &data, &options.subject, &options.output)?;
+    println!("{}", options.output.display());
+    Ok(())
+}
+
+/// The proxy, while it is sent as much as it takes.
+async fn under_load(root: &Path, scenario: &Scenario, options: &Options, profile: Profile, data: &Path) -> Result<()> {
+    let sink = Sink::start().await?;
+    let place = Place {
+        listen: ports::free()?,
+        upstream: sink.address,
+        binary: binaries::proxy(root, profile)?,
+        plugins: root.join("target/plugins"),
+    };
+    let server = Server::start(MAILWEIR, scenario, &place).await?;
+    let warm = sample::take(&server, &sink, scenario, scenario.messages, SESSIONS).await?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of messages, about")]
+    let messages = (warm.rate * f64::from(options.seconds)) as u32;
+    let mut perf = Process::new("perf");
+    perf.args(PERF).arg(data);
+    for process in server.tree.roots() {
+        perf.arg(format!("--pid={process}"));
+    }
+    let mut perf = perf.kill_on_drop(true).spawn().context("perf did not start")?;
+    tokio::time::sleep(ATTACHED).await;
+    let sample = sample::take(&server, &sink, scenario, messages.max(SESSIONS), SESSIONS).await?;
+    if let Some(id) = perf.id() {
+        programs::signal(id, "INT").await?;
+    }
+    perf.wait().await?;
+    println!("{messages} messages, {:.0} µs of CPU time each, perf's share included", sample.cost);
+    server.stop().await
+}
+
+/// A case of the benches, again and again.
+fn one_case(root: &Path, options: &Options, profile: Profile, data: &Path) -> Result<()> {
+    let case = &options.subject;
+    for binary in binaries::build(root, root, profile)? {
+        let listed = Command::new(&binary).args(["--bench", "--list", "--exact", case]).output()?;
+        if !String::from_utf8_lossy(&listed.stdout).lines().any(|line| line == format!("{case}: benchmark")) {
+            continue;
+        }
+        let seconds = options.seconds.to_string();
+        let status = Command::new("perf")
+            .args(PERF)
+            .arg(data)
+            .arg(&binary)
+            .args(["--bench", "--profile-time", &seconds, "--exact", case])
+            .status()
+            .context("perf did not start")?;
+        ensure!(status.success(), "perf failed");
+        return Ok(());
+    }
+    let scenarios: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+    bail!("{case:?} is no case of the benches, and no scenario; those are: {}", scenarios.join(", "))
+}
+
+/// From samples to stacks to a picture.
+fn draw(tools: &Path, data: &Path, title: &str, output: &Path) -> Result<()> {
+    // Looking up what was inlined takes minutes.
+    let mut script =
+        Command::new("perf").args(["script", "--no-inline", "--input"]).arg(data).stdout(Stdio::piped()).spawn()?;
+    let samples = script.stdout.take().context("perf script's output")?;
+    let mut collapse =
+        Command::new(tools.join("inferno-collapse-perf")).stdin(samples).stdout(Stdio::piped()).spawn()?;
+    let stacks = collapse.stdout.take().context("the stacks")?;
+    if let Some(folder) = output.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let picture = std::fs::File::create(output).with_context(|| output.display().to_string())?;
+    let status = Command::new(tools.join("inferno-flamegraph"))
+        .args(["--title", title])
+        .stdin(stacks)
+        .stdout(picture)
+        .status()?;
+    let all_well = script.wait()?.success() && collapse.wait()?.success() && status.success();
+    ensure!(all_well, "the samples in {} cannot be drawn", data.display());
+    Ok(())
+}
+
+/// Where inferno is, installed if it was not.
+fn tools(root: &Path) -> Result<PathBuf> {
+    let folder = root.join("target/tools");
+    if !folder.join("bin/inferno-flamegraph").is_file() {
+        let status = Command::new(env!("CARGO"))
+            .args(["install", "--quiet", "--locked", "--root"])
+            .arg(&folder)
+            .args(INFERNO)
+            .status()?;
+        ensure!(status.success(), "inferno does not install");
+    }
+    Ok(folder.join("bin"))
+}
