@@ -1,13 +1,15 @@
-//! DKIM for tests and the demo: keys made at start, and a signer with Ed25519 (RFC 8463) that is not ours.
+//! DKIM for tests, the demo and the benches: keys made at start, and a signer that is not ours.
 
 use anyhow::Context as _;
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use base64::Engine as _;
-use mail_auth::common::crypto::Ed25519Key;
+use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey};
 use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::{DkimSigner, Done};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
 
 /// A private key as its file has it, and what stands in the DNS for it.
 pub struct KeyFile {
@@ -50,12 +52,12 @@ impl KeyFile {
 
 /// Signs for one domain with one selector.
 pub struct Signer {
-    signer: DkimSigner<Ed25519Key, Done>,
+    signer: DkimSigner<DkimKey, Done>,
     record: (String, String),
 }
 
 impl Signer {
-    /// Make a key.
+    /// Make a key for Ed25519 (RFC 8463).
     ///
     /// # Errors
     /// When the system has no randomness.
@@ -63,10 +65,24 @@ impl Signer {
         let document = Ed25519Key::generate_pkcs8().ok().context("make a key")?;
         let key = Ed25519Key::from_pkcs8_der(&document).ok().context("read the key")?;
         let public = base64::engine::general_purpose::STANDARD.encode(key.public_key());
-        let record = (format!("{selector}._domainkey.{domain}"), format!("v=DKIM1; k=ed25519; p={public}"));
+        Ok(Self::new(key.into(), domain, selector, format!("v=DKIM1; k=ed25519; p={public}")))
+    }
+
+    /// Make a key for RSA with 2048 bits.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn generate_rsa(domain: &str, selector: &str) -> anyhow::Result<Self> {
+        let KeyFile { pem, record } = KeyFile::rsa()?;
+        let der = PrivateKeyDer::from_pem_slice(pem.as_bytes())?;
+        let key = RsaKey::from_key_der(der).ok().context("read the key")?;
+        Ok(Self::new(DkimKey::Rsa(key), domain, selector, record))
+    }
+
+    fn new(key: DkimKey, domain: &str, selector: &str, record: String) -> Self {
         let signer =
             DkimSigner::from_key(key).domain(domain).selector(selector).headers(["From", "To", "Subject", "Date"]);
-        Ok(Self { signer, record })
+        Self { signer, record: (format!("{selector}._domainkey.{domain}"), record) }
     }
 
     /// Write l= with the body's length.
