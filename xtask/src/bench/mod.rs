@@ -7,11 +7,15 @@ mod tree;
 mod template;
 mod peer;
 mod scenario;
+mod message;
+mod surroundings;
 mod server;
 mod traffic;
 mod sample;
 mod table;
+mod contestant;
 mod peers;
+mod idle;
 
 use anyhow::{Result, bail};
 
@@ -30,6 +34,8 @@ enum What {
     Peers(peers::Options),
     /// A flame graph of the proxy under load, or of one case of the benches
     Profile(profile::Options),
+    /// User-space memory of an idle connection
+    Idle(idle::Options),
 }
 
 /// Measures, and prints tables.
@@ -51,5 +57,6 @@ async fn measure(what: &What) -> Result<()> {
         What::Instructions(_) => Ok(()),
         What::Peers(options) => peers::run(options).await,
         What::Profile(options) => profile::run(options).await,
+        What::Idle(options) => idle::run(options).await,
     }
 }

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::scenario::Scenario;
 use super::server::Server;
-use super::traffic::{self, Sink};
+use super::surroundings::Surroundings;
+use super::traffic::{Generator, Sink};
 
 /// What messages cost in one server, once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +19,8 @@ pub(super) struct Sample {
     pub(super) system: f64,
     /// Messages a second, generator and sink on the same machine.
     pub(super) rate: f64,
+    /// DNS queries that a message made necessary.
+    pub(super) queries: f64,
 }
 
 /// How long a server has for what is left to do after the last message, such as closing connections.
@@ -30,13 +33,14 @@ const SETTLE: Duration = Duration::from_millis(50);
 pub(super) async fn take(
     server: &Server,
     sink: &Sink,
+    surroundings: &Surroundings,
+    generator: &Generator,
     scenario: &Scenario,
     messages: u32,
-    sessions: u32,
 ) -> Result<Sample> {
-    let taken = sink.count();
+    let (taken, asked) = (sink.count(), surroundings.queries());
     let before = server.tree.cpu()?;
-    let duration = traffic::send(scenario, server.address, messages, sessions).await.with_context(|| server.log())?;
+    let duration = generator.send(scenario, server.address, messages).await.with_context(|| server.log())?;
     sink.wait_for(taken + u64::from(messages)).await.with_context(|| server.log())?;
     tokio::time::sleep(SETTLE).await;
     let used = server.tree.cpu()?.since(before);
@@ -44,6 +48,7 @@ pub(super) async fn take(
         cost: used.total.as_secs_f64() * 1e6 / f64::from(messages),
         system: used.system_share(),
         rate: f64::from(messages) / duration.as_secs_f64(),
+        queries: (surroundings.queries() - asked) as f64 / f64::from(messages),
     })
 }
 
@@ -58,6 +63,10 @@ impl Samples {
 
     pub(super) fn rate(&self) -> Option<f64> {
         median(self.0.iter().map(|sample| sample.rate))
+    }
+
+    pub(super) fn queries(&self) -> Option<f64> {
+        median(self.0.iter().map(|sample| sample.queries))
     }
 
     pub(super) fn system(&self) -> Option<f64> {
@@ -76,6 +85,7 @@ impl Samples {
             "cpu_us": self.cost(),
             "system_share": self.system(),
             "messages_per_second": self.rate(),
+            "dns_queries": self.queries(),
             "rounds": { "cpu_us": list(|sample| sample.cost), "messages_per_second": list(|sample| sample.rate) },
         })
     }
@@ -98,7 +108,7 @@ mod tests {
     use super::*;
 
     fn samples(costs: &[f64]) -> Samples {
-        Samples(costs.iter().map(|&cost| Sample { cost, system: 0.5, rate: 1000.0 }).collect())
+        Samples(costs.iter().map(|&cost| Sample { cost, system: 0.5, rate: 1000.0, queries: 0.0 }).collect())
     }
 
     #[test]

@@ -36,21 +36,56 @@ pub(super) enum Connections {
     OneEachUnresumed,
 }
 
+/// Bytes.
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
 
+impl Scenario {
+    /// Nothing is sent after EHLO.
+    pub(super) const IDLE: Self = plain("EHLO", Content::Generated(0), Connections::Reused, 0);
+    /// Nothing is sent after STARTTLS and another EHLO.
+    pub(super) const IDLE_TLS: Self = tls("STARTTLS", Content::Generated(0), Connections::Reused, 0);
+}
+
+impl Content {
+    /// Bytes, about.
+    pub(super) const fn size(self) -> u32 {
+        match self {
+            Self::Generated(size) | Self::Plain(size) | Self::Signed(size) => size,
+        }
+    }
+}
+
 /// All of them.
 pub(super) const SCENARIOS: &[Scenario] = {
-    use Connections::{OneEach, Reused};
-    use Content::Generated;
+    use Connections::{OneEach, OneEachUnresumed, Reused};
+    use Content::{Generated, Plain, Signed};
     &[
-        plain("4k-reused", Generated(4 * KIB), Reused, 8000),
-        plain("4k-single", Generated(4 * KIB), OneEach, 4000),
-        plain("64k-reused", Generated(64 * KIB), Reused, 4000),
-        plain("1m-reused", Generated(MIB), Reused, 400),
+        plain("4k-reused", Generated(4 * KIB), Reused, 6000),
+        plain("4k-single", Generated(4 * KIB), OneEach, 3000),
+        plain("64k-reused", Generated(64 * KIB), Reused, 2000),
+        plain("1m-reused", Generated(MIB), Reused, 200),
+        tls("tls-4k-reused", Generated(4 * KIB), Reused, 4000),
+        tls("tls-4k-resumed", Generated(4 * KIB), OneEach, 1500),
+        tls("tls-4k-single", Generated(4 * KIB), OneEachUnresumed, 1500),
+        tls("tls-64k-reused", Generated(64 * KIB), Reused, 2000),
+        tls("tls-1m-reused", Generated(MIB), Reused, 200),
+        filters("filters-plain-4k-reused", Plain(4 * KIB), Reused, 4000),
+        filters("filters-plain-1m-reused", Plain(MIB), Reused, 200),
+        filters("filters-signed-4k-reused", Signed(4 * KIB), Reused, 3000),
+        filters("filters-signed-4k-single", Signed(4 * KIB), OneEach, 2000),
+        filters("filters-signed-64k-reused", Signed(64 * KIB), Reused, 1500),
     ]
 };
 
 const fn plain(name: &'static str, content: Content, connections: Connections, messages: u32) -> Scenario {
     Scenario { name, content, connections, tls: false, filters: false, messages }
+}
+
+const fn tls(name: &'static str, content: Content, connections: Connections, messages: u32) -> Scenario {
+    Scenario { tls: true, ..plain(name, content, connections, messages) }
+}
+
+const fn filters(name: &'static str, content: Content, connections: Connections, messages: u32) -> Scenario {
+    Scenario { filters: true, ..plain(name, content, connections, messages) }
 }

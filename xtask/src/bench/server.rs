@@ -3,26 +3,55 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use mailweir_testkit::{ports, programs};
+use mailweir_testkit::programs;
 use tempfile::TempDir;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, Command};
 
-use super::peer::{Peer, Place};
+use super::peer::Peer;
 use super::scenario::Scenario;
+use super::surroundings::Surroundings;
 use super::template::Values;
 use super::tree::Tree;
 
-/// How long one may take to start: plugins may have to be compiled.
-const START: Duration = Duration::from_secs(60);
-/// How often is looked whether it has ended instead.
-const LOOK: Duration = Duration::from_millis(200);
+/// What templates may refer to.
+pub(super) const NAMES: [&str; 12] = [
+    "listen",
+    "upstream",
+    "upstream_host",
+    "upstream_port",
+    "directory",
+    "binary",
+    "plugins",
+    "dns",
+    "auth_http",
+    "certificate",
+    "key",
+    "haraka",
+];
+/// How long one may take to start: plugins, or patterns, may have to be compiled.
+const START: Duration = Duration::from_secs(180);
+/// One that does next to nothing for so long has started.
+const REST: Duration = Duration::from_millis(300);
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(25);
 /// How long one may take to end when it is told to.
 const STOP: Duration = Duration::from_secs(10);
+
+/// Where a server is, and whose it is.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) listen: SocketAddr,
+    pub(super) upstream: SocketAddr,
+    /// Of mailweir alone, as its filters.
+    pub(super) binary: PathBuf,
+    pub(super) plugins: PathBuf,
+}
 
 /// A server; [`Self::stop`] ends it in an orderly way, dropping it kills the processes that were started.
 pub(super) struct Server {
@@ -38,11 +67,16 @@ impl Server {
     ///
     /// # Errors
     /// When it does not; the error holds what it said.
-    pub(super) async fn start(peer: &Peer, scenario: &Scenario, place: &Place) -> Result<Self> {
+    pub(super) async fn start(
+        peer: &Peer,
+        scenario: &Scenario,
+        place: &Place,
+        surroundings: &Surroundings,
+    ) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("mailweir-bench-").tempdir()?;
         // Some run as users of their own.
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
-        let values = values(place, scenario, directory.path());
+        let values = values(place, scenario, surroundings, directory.path());
         for (name, template) in peer.files {
             let path = directory.path().join(name);
             if name.ends_with('/') {
@@ -64,7 +98,8 @@ impl Server {
             server.spawn(&values.fill(template)?)?;
         }
         server.tree = Tree::new(server.children.iter().filter_map(Child::id).collect());
-        match server.wait_until_open().await {
+        let ready: Vec<String> = peer.ready.iter().map(|template| values.fill(template)).collect::<Result<_>>()?;
+        match server.wait_until_ready(&ready).await {
             Ok(()) => Ok(server),
             Err(error) => {
                 let log = server.log();
@@ -75,19 +110,38 @@ impl Server {
         }
     }
 
-    async fn wait_until_open(&mut self) -> Result<()> {
+    async fn wait_until_ready(&mut self, ready: &[String]) -> Result<()> {
         let deadline = Instant::now() + START;
-        loop {
-            for child in &mut self.children {
-                if let Some(status) = child.try_wait()? {
-                    bail!("ended with {status}");
+        for place in ready {
+            while !is_open(place).await {
+                for child in &mut self.children {
+                    if let Some(status) = child.try_wait()? {
+                        bail!("ended with {status}");
+                    }
                 }
+                ensure!(Instant::now() < deadline, "nothing listens on {place} after {START:?}");
+                // Another process is starting; there is nothing to wait on.
+                tokio::time::sleep(LOOK).await;
             }
-            match ports::wait_until_open(self.address, LOOK).await {
-                Ok(()) => return Ok(()),
-                Err(error) if Instant::now() > deadline => return Err(error),
-                Err(_) => {}
+        }
+        self.wait_until_idle().await
+    }
+
+    /// Waits until it comes to rest: some go on compiling patterns after they have begun to listen.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(super) async fn wait_until_idle(&self) -> Result<()> {
+        let deadline = Instant::now() + START;
+        let mut before = self.tree.cpu()?;
+        loop {
+            tokio::time::sleep(REST).await;
+            let now = self.tree.cpu()?;
+            if now.since(before).total < REST / 20 {
+                return Ok(());
             }
+            ensure!(Instant::now() < deadline, "still at work {START:?} after its start");
+            before = now;
         }
     }
 
@@ -117,14 +171,24 @@ impl Server {
             ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         }
         for child in &mut self.children {
-            if self.stop.is_none()
+            if child.try_wait()?.is_none()
                 && let Some(id) = child.id()
             {
                 programs::signal(id, "TERM").await?;
             }
+        }
+        for child in &mut self.children {
             tokio::time::timeout(STOP, child.wait()).await.context("still runs after it was told to end")??;
         }
         Ok(())
+    }
+}
+
+/// Whether something listens at an address, or at a socket in the file system.
+async fn is_open(place: &str) -> bool {
+    match place.starts_with('/') {
+        true => UnixStream::connect(place).await.is_ok(),
+        false => TcpStream::connect(place).await.is_ok(),
     }
 }
 
@@ -137,17 +201,26 @@ fn command(line: &str, directory: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn values(place: &Place, scenario: &Scenario, directory: &Path) -> Values {
-    let names = [
-        ("listen", place.listen.to_string()),
-        ("upstream", place.upstream.to_string()),
-        ("directory", directory.display().to_string()),
-        ("binary", place.binary.display().to_string()),
-        ("plugins", place.plugins.display().to_string()),
+fn values(place: &Place, scenario: &Scenario, surroundings: &Surroundings, directory: &Path) -> Values {
+    let Place { listen, upstream, binary, plugins } = place;
+    let certificate = &surroundings.certificate;
+    let values = [
+        listen.to_string(),
+        upstream.to_string(),
+        upstream.ip().to_string(),
+        upstream.port().to_string(),
+        directory.display().to_string(),
+        binary.display().to_string(),
+        plugins.display().to_string(),
+        surroundings.dns().to_string(),
+        surroundings.auth_http.to_string(),
+        certificate.certificate.display().to_string(),
+        certificate.key.display().to_string(),
+        crate::workspace_root().join("target/peers/haraka").display().to_string(),
     ];
     let lines = [("tls", scenario.tls), ("filters", scenario.filters)];
     Values {
-        names: names.into(),
+        names: NAMES.into_iter().zip(values).collect(),
         lines: lines.into_iter().filter(|(_, is_there)| *is_there).map(|(kind, _)| kind).collect(),
     }
 }

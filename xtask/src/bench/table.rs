@@ -1,5 +1,7 @@
 //! Results as a table, and as JSON.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::sample::Samples;
@@ -18,6 +20,9 @@ pub(super) struct Outcome {
 /// The server that ratios refer to.
 pub(super) const REFERENCE: &str = "haproxy";
 
+/// The columns of a scenario's table, after the server's label.
+const HEAD: &str = "    µs CPU    ratio  kernel  messages/s  DNS queries";
+
 impl Outcome {
     fn samples(&self, label: &str) -> Option<&Samples> {
         self.servers.iter().find(|(name, _)| name == label).map(|(_, samples)| samples)
@@ -26,22 +31,21 @@ impl Outcome {
     /// A line for each server: microseconds, the ratio to the reference, the kernel's share, messages a second.
     pub(super) fn text(&self) -> String {
         let width = self.servers.iter().map(|(label, _)| label.len()).max().unwrap_or(0).max(12);
-        let mut text = format!(
-            "{:width$}  {:>10}  {:>7}  {:>6}  {:>9}\n",
-            self.scenario, "µs CPU", "ratio", "kernel", "messages/s"
-        );
+        let mut text = format!("{:width$}  {HEAD}\n", self.scenario);
         for (label, samples) in &self.servers {
             let ratio = self.samples(REFERENCE).and_then(|reference| samples.ratio_to(reference));
-            text.push_str(&format!(
-                "{label:width$}  {}  {}  {}  {}\n",
+            let columns = [
                 number(samples.cost(), 10, 1),
                 number(ratio, 7, 2),
                 number(samples.system().map(|share| share * 100.0), 5, 0) + "%",
-                number(samples.rate(), 9, 0),
-            ));
+                number(samples.rate(), 10, 0),
+                number(samples.queries(), 11, 1),
+            ];
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{label:width$}  {}", columns.join("  "));
         }
         for (label, reason) in &self.failures {
-            text.push_str(&format!("{label:width$}  {reason}\n"));
+            let _ = writeln!(text, "{label:width$}  {reason}");
         }
         text
     }
@@ -72,7 +76,7 @@ pub(super) fn markdown(outcomes: &[Outcome]) -> String {
     let mut text = format!("| | {} |\n|---|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for label in labels {
         let cells = outcomes.iter().map(|outcome| cell(outcome, label));
-        text.push_str(&format!("| {label} | {} |\n", cells.collect::<Vec<_>>().join(" | ")));
+        let _ = writeln!(text, "| {label} | {} |", cells.collect::<Vec<_>>().join(" | "));
     }
     text
 }
@@ -102,7 +106,7 @@ mod tests {
     use crate::bench::sample::Sample;
 
     fn outcome(scenario: &'static str, servers: &[(&str, f64)]) -> Outcome {
-        let samples = |cost| Samples(vec![Sample { cost, system: 0.5, rate: 1000.0 }]);
+        let samples = |cost| Samples(vec![Sample { cost, system: 0.5, rate: 1000.0, queries: 0.0 }]);
         let servers = servers.iter().map(|(label, cost)| ((*label).to_owned(), samples(*cost))).collect();
         Outcome { scenario, messages: 10, servers, failures: Vec::new() }
     }

@@ -8,10 +8,12 @@ pub(super) const PEER: Peer = Peer {
     files: &[("haproxy.cfg", CONFIGURATION)],
     prepare: &[],
     processes: &["haproxy -db -f @directory@/haproxy.cfg"],
+    ready: &["@listen@"],
     stop: None,
     tls: false,
-    filters: Filters::Never,
+    filters: Filters::PassesOn,
     slowness: 1,
+    idle: 5000,
 };
 
 const CONFIGURATION: &str = "

@@ -1,0 +1,116 @@
+//! Which servers take part: those that are installed, and one or several builds of mailweir.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+
+use super::peer::{MAILWEIR, PEERS, Peer};
+
+/// Which ones, as it is said on the command line.
+#[derive(Debug, clap::Args)]
+pub(super) struct Selection {
+    /// Only these servers; every one that is installed when none is named
+    #[arg(long, value_name = "NAME", value_delimiter = ',', num_args = 1..)]
+    peers: Vec<String>,
+    /// mailweir's binary, with its filters in ../plugins beside it; several, as LABEL=PATH each, are compared
+    #[arg(long, value_name = "[LABEL=]PATH", num_args = 1..)]
+    binary: Vec<String>,
+    /// mailweir-load, for what smtp-source cannot send; the one beside mailweir when not given
+    #[arg(long, value_name = "PATH")]
+    generator: Option<PathBuf>,
+    /// Use the release build as it is
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// A server that takes part, under a name in the tables.
+#[derive(Debug)]
+pub(super) struct Contestant {
+    pub(super) label: String,
+    pub(super) peer: &'static Peer,
+    /// Of mailweir alone, as its filters.
+    pub(super) binary: PathBuf,
+    pub(super) plugins: PathBuf,
+}
+
+impl Selection {
+    /// The servers, in the order of their turns. mailweir is built when no binary of it was named.
+    ///
+    /// # Errors
+    /// When one that was named is not known, or not installed.
+    pub(super) fn contestants(&self) -> Result<Vec<Contestant>> {
+        let known = || PEERS.iter().map(|peer| peer.name).collect::<Vec<_>>().join(", ");
+        for name in &self.peers {
+            let is_known = name == MAILWEIR.name || PEERS.iter().any(|peer| peer.name == name);
+            ensure!(is_known, "there is no {name:?}; there are: {}, {}", MAILWEIR.name, known());
+        }
+        let is_named = |peer: &Peer| self.peers.is_empty() || self.peers.iter().any(|name| name == peer.name);
+        let mut contestants = if is_named(MAILWEIR) { self.builds()? } else { Vec::new() };
+        for &peer in PEERS.iter().filter(|peer| is_named(peer)) {
+            match peer.missing() {
+                None => contestants.push(Contestant {
+                    label: peer.name.to_owned(),
+                    peer,
+                    binary: PathBuf::new(),
+                    plugins: PathBuf::new(),
+                }),
+                Some(what) if self.peers.is_empty() => println!("{} is left out: no {what} here", peer.name),
+                Some(what) => bail!("{}: no {what} here; .ci/bench-peers installs it", peer.name),
+            }
+        }
+        Ok(contestants)
+    }
+
+    /// The builds of mailweir.
+    fn builds(&self) -> Result<Vec<Contestant>> {
+        let mut named = self.binary.clone();
+        if named.is_empty() {
+            if !self.no_build {
+                build_release()?;
+            }
+            named.push(release().display().to_string());
+        }
+        let builds = named.iter().map(|text| {
+            let label = text.split_once('=').map_or(MAILWEIR.name, |(label, _)| label);
+            let binary = std::path::absolute(path_of(text))?;
+            ensure!(binary.is_file(), "{} is not there", binary.display());
+            Ok(Contestant { label: label.to_owned(), peer: MAILWEIR, plugins: plugins_of(&binary), binary })
+        });
+        builds.collect()
+    }
+
+    /// mailweir-load: as it was named, or from beside a binary of mailweir, or of this program.
+    pub(super) fn generator(&self) -> PathBuf {
+        let binaries = self.binary.iter().map(|text| PathBuf::from(path_of(text)));
+        let beside = binaries.chain([release()]).chain(std::env::current_exe());
+        let beside = beside.map(|path| path.with_file_name("mailweir-load"));
+        let found = self.generator.clone().into_iter().chain(beside).find(|path| path.is_file());
+        std::path::absolute(found.unwrap_or_default()).unwrap_or_default()
+    }
+}
+
+/// The path in LABEL=PATH, or in PATH.
+fn path_of(binary: &str) -> &str {
+    binary.split_once('=').map_or(binary, |(_, path)| path)
+}
+
+/// The filters built beside a binary, or those of this checkout.
+fn plugins_of(binary: &Path) -> PathBuf {
+    let beside = binary.ancestors().nth(2).map(|target| target.join("plugins"));
+    beside.filter(|folder| folder.is_dir()).unwrap_or_else(|| crate::workspace_root().join("target/plugins"))
+}
+
+fn release() -> PathBuf {
+    crate::workspace_root().join("target/release/mailweir")
+}
+
+fn build_release() -> Result<()> {
+    crate::plugins::run(&crate::plugins::Options::default())?;
+    println!("building mailweir for release (the first time takes many minutes) …");
+    let status = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--release", "--workspace", "--bin", "mailweir", "--bin", "mailweir-load"])
+        .current_dir(crate::workspace_root())
+        .status()?;
+    ensure!(status.success(), "mailweir does not build");
+    Ok(())
+}
