@@ -75,7 +75,7 @@ async fn measure(contestant: &Contestant, scenario: &'static Scenario, connectio
     server.wait_until_idle().await?;
     let after = server.tree.anonymous()?;
     drop(clients);
-    server.stop().await?;
+    server.stop()?;
     Ok(after.saturating_sub(before) / u64::from(connections))
 }
 

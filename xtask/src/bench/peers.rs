@@ -41,11 +41,17 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     let scenarios = scenarios(&options.scenarios)?;
     let mut outcomes = Vec::new();
     for scenario in scenarios {
-        let outcome = measure(scenario, &contestants, options).await.with_context(|| scenario.name)?;
+        let outcome = measure(scenario, &contestants, options).await.unwrap_or_else(|error| Outcome {
+            scenario: scenario.name,
+            failures: vec![("all".to_owned(), format!("{error:#}"))],
+            ..Outcome::default()
+        });
         println!("{}", outcome.text());
         outcomes.push(outcome);
     }
-    println!("CPU time a message in µs, and its ratio to {}:\n\n{}", table::REFERENCE, table::markdown(&outcomes));
+    let [first, second] = table::REFERENCES;
+    println!("CPU time a message in µs (and its ratio to {first}, or to {second} where that is not there):\n");
+    println!("{}", table::markdown(&outcomes));
     if let Some(file) = &options.json {
         std::fs::write(file, format!("{:#}\n", table::json(&outcomes))).with_context(|| file.display().to_string())?;
     }
@@ -85,7 +91,7 @@ async fn measure(scenario: &'static Scenario, contestants: &[Contestant], option
         }
     }
     for Running { contestant, server, samples, .. } in running {
-        server.stop().await.with_context(|| contestant.label.clone())?;
+        server.stop().with_context(|| contestant.label.clone())?;
         outcome.servers.push((contestant.label.clone(), samples));
     }
     Ok(outcome)
@@ -121,7 +127,7 @@ impl Stage {
         let few = messages.div_ceil(4).max(self.generator.sessions);
         if let Err(error) = self.sample(&server, few).await {
             // That it had to be killed would say less.
-            let _ = server.stop().await;
+            let _ = server.stop();
             return Err(error);
         }
         server.wait_until_idle().await?;

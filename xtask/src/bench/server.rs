@@ -53,7 +53,7 @@ pub(super) struct Place {
     pub(super) plugins: PathBuf,
 }
 
-/// A server; [`Self::stop`] ends it in an orderly way, dropping it kills the processes that were started.
+/// A server. It is ended when it is dropped.
 pub(super) struct Server {
     directory: TempDir,
     children: Vec<Child>,
@@ -104,7 +104,7 @@ impl Server {
             Err(error) => {
                 let log = server.log();
                 // Some of its processes may run; that it could not start is what matters.
-                let _ = server.stop().await;
+                let _ = server.stop();
                 Err(error.context(log))
             }
         }
@@ -165,22 +165,41 @@ impl Server {
     ///
     /// # Errors
     /// When it does not end in time; what was started is killed then, but not what that has started.
-    pub(super) async fn stop(mut self) -> Result<()> {
-        if let Some(line) = &self.stop {
-            let output = command(line, self.directory.path())?.output().await.with_context(|| line.clone())?;
-            ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    pub(super) fn stop(mut self) -> Result<()> {
+        self.end()
+    }
+
+    /// As [`Self::stop`]. It waits in place, since a destructor can do nothing else.
+    fn end(&mut self) -> Result<()> {
+        if let Some(line) = self.stop.take() {
+            let mut stop = command(&line, self.directory.path())?.into_std();
+            let status = stop.stderr(Stdio::null()).status().with_context(|| line.clone())?;
+            ensure!(status.success(), "{line}: {status}");
         }
+        let deadline = Instant::now() + STOP;
         for child in &mut self.children {
-            if child.try_wait()?.is_none()
-                && let Some(id) = child.id()
-            {
-                programs::signal(id, "TERM").await?;
+            if let (None, Some(id)) = (child.try_wait()?, child.id()) {
+                std::process::Command::new("kill").arg(id.to_string()).status().context("kill")?;
             }
         }
         for child in &mut self.children {
-            tokio::time::timeout(STOP, child.wait()).await.context("still runs after it was told to end")??;
+            while child.try_wait()?.is_none() {
+                ensure!(Instant::now() < deadline, "still runs {STOP:?} after it was told to end");
+                #[expect(clippy::disallowed_methods, reason = "nothing else is to be done on this thread")]
+                std::thread::sleep(LOOK);
+            }
         }
+        self.children.clear();
         Ok(())
+    }
+}
+
+impl Drop for Server {
+    /// Processes that have started others must not be killed before they have ended those.
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            eprintln!("{error:#}");
+        }
     }
 }
 

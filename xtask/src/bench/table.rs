@@ -17,8 +17,8 @@ pub(super) struct Outcome {
     pub(super) failures: Vec<(String, String)>,
 }
 
-/// The server that ratios refer to.
-pub(super) const REFERENCE: &str = "haproxy";
+/// The servers that ratios refer to: the first one that was measured.
+pub(super) const REFERENCES: [&str; 2] = ["haproxy", "nginx"];
 
 /// The columns of a scenario's table, after the server's label.
 const HEAD: &str = "    µs CPU    ratio  kernel  messages/s  DNS queries";
@@ -28,15 +28,20 @@ impl Outcome {
         self.servers.iter().find(|(name, _)| name == label).map(|(_, samples)| samples)
     }
 
+    /// What this server costs in units of the reference.
+    fn ratio(&self, samples: &Samples) -> Option<f64> {
+        let reference = REFERENCES.iter().find_map(|label| self.samples(label))?;
+        samples.ratio_to(reference)
+    }
+
     /// A line for each server: microseconds, the ratio to the reference, the kernel's share, messages a second.
     pub(super) fn text(&self) -> String {
         let width = self.servers.iter().map(|(label, _)| label.len()).max().unwrap_or(0).max(12);
         let mut text = format!("{:width$}  {HEAD}\n", self.scenario);
         for (label, samples) in &self.servers {
-            let ratio = self.samples(REFERENCE).and_then(|reference| samples.ratio_to(reference));
             let columns = [
                 number(samples.cost(), 10, 1),
-                number(ratio, 7, 2),
+                number(self.ratio(samples), 7, 2),
                 number(samples.system().map(|share| share * 100.0), 5, 0) + "%",
                 number(samples.rate(), 10, 0),
                 number(samples.queries(), 11, 1),
@@ -53,7 +58,7 @@ impl Outcome {
     fn json(&self) -> Value {
         let servers = self.servers.iter().map(|(label, samples)| {
             let mut value = samples.json();
-            value["ratio"] = json!(self.samples(REFERENCE).and_then(|reference| samples.ratio_to(reference)));
+            value["ratio"] = json!(self.ratio(samples));
             (label.clone(), value)
         });
         json!({
@@ -82,12 +87,11 @@ pub(super) fn markdown(outcomes: &[Outcome]) -> String {
 }
 
 fn cell(outcome: &Outcome, label: &str) -> String {
-    let samples = outcome.samples(label);
-    let Some(cost) = samples.and_then(Samples::cost) else { return String::new() };
-    let ratio = outcome.samples(REFERENCE).and_then(|reference| samples?.ratio_to(reference));
-    match ratio.filter(|_| label != REFERENCE) {
-        Some(ratio) => format!("{cost:.0} ({ratio:.2})"),
-        None => format!("{cost:.0}"),
+    let Some(samples) = outcome.samples(label) else { return String::new() };
+    match (samples.cost(), outcome.ratio(samples)) {
+        (Some(cost), Some(ratio)) => format!("{cost:.0} ({ratio:.2})"),
+        (Some(cost), None) => format!("{cost:.0}"),
+        (None, _) => String::new(),
     }
 }
 
@@ -112,18 +116,22 @@ mod tests {
     }
 
     #[test]
-    fn ratios_refer_to_the_reference() {
-        let outcomes = [outcome("a", &[("mailweir", 60.0), ("haproxy", 40.0)]), outcome("b", &[("haproxy", 41.0)])];
+    fn ratios_refer_to_the_first_reference_that_is_there() {
+        let outcomes = [
+            outcome("a", &[("mailweir", 60.0), ("haproxy", 40.0), ("nginx", 80.0)]),
+            outcome("b", &[("mailweir", 60.0), ("nginx", 30.0)]),
+        ];
         assert_eq!(
             markdown(&outcomes),
-            "| | a | b |\n|---|---|---|\n| mailweir | 60 (1.50) |  |\n| haproxy | 40 | 41 |\n"
+            "| | a | b |\n|---|---|---|\n| mailweir | 60 (1.50) | 60 (2.00) |\n| haproxy | 40 (1.00) |  |\n\
+             | nginx | 80 (2.00) | 30 (1.00) |\n"
         );
         assert_eq!(json(&outcomes)["a"]["servers"]["mailweir"]["ratio"], json!(1.5));
         assert!(outcomes[0].text().contains("1.50"), "{}", outcomes[0].text());
     }
 
     #[test]
-    fn without_the_reference_there_are_no_ratios() {
+    fn without_a_reference_there_are_no_ratios() {
         assert_eq!(markdown(&[outcome("a", &[("mailweir", 60.4)])]), "| | a |\n|---|---|\n| mailweir | 60 |\n");
     }
 }
