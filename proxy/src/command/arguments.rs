@@ -79,6 +79,12 @@ pub struct CompileArguments {
     /// Count fuel.
     #[arg(long)]
     pub fuel: bool,
+    /// With the configuration, JSON on standard input, in its memory.
+    #[arg(long, requires = "memory")]
+    pub configured: bool,
+    /// The filter's limit, in bytes.
+    #[arg(long)]
+    pub memory: Option<u64>,
 }
 
 /// `mailweir check`

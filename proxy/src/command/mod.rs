@@ -56,8 +56,14 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Reload(arguments) => {
             with_config(&arguments.config, |config| reload::run(&config).map(|()| ExitCode::SUCCESS))
         }
-        Command::Compile(CompileArguments { source, cache, fuel }) => {
-            crate::host::compile(&source, &cache, fuel).map(|()| ExitCode::SUCCESS)
+        Command::Compile(CompileArguments { source, cache, fuel, configured, memory }) => {
+            let compiled = match memory.filter(|_| configured) {
+                Some(memory) => runtime(1).and_then(|runtime| {
+                    runtime.block_on(crate::host::compile_configured(&source, &cache, fuel, memory))
+                }),
+                None => crate::host::compile(&source, &cache, fuel),
+            };
+            compiled.map(|()| ExitCode::SUCCESS)
         }
     };
     done.unwrap_or_else(|error| {

@@ -18,6 +18,8 @@ use super::engine::build_id;
 
 /// Bytes of the digest that a file begins with.
 const DIGEST: usize = 32;
+/// Artifacts that are kept, the newest.
+const ARTIFACTS: usize = 256;
 /// A file larger than this is not ours.
 const SIZE_LIMIT: u64 = 512 << 20;
 /// `open(2)`: do not follow a symbolic link in the last component. The same number on all Linux targets we build for.
@@ -79,9 +81,23 @@ impl Cache {
     pub(super) fn store(&self, key: &Key, component: &Component) {
         let path = self.path(key);
         let stored = component.serialize().map_err(io::Error::other).and_then(|artifact| self.write(&path, &artifact));
-        if let Err(error) = stored {
+        if let Err(error) = stored.and_then(|()| self.make_room()) {
             tracing::warn!(path = %path.display(), %error, "a compiled plugin could not be kept");
         }
+    }
+
+    /// Every change of a plugin or its configuration leaves an artifact behind: the oldest go.
+    fn make_room(&self) -> io::Result<()> {
+        let mut artifacts = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "cwasm") {
+                artifacts.push((std::fs::symlink_metadata(&path)?.modified()?, path));
+            }
+        }
+        artifacts.sort_unstable();
+        let surplus = artifacts.len().saturating_sub(ARTIFACTS);
+        artifacts.drain(..surplus).try_for_each(|(_, path)| std::fs::remove_file(path))
     }
 
     fn path(&self, key: &Key) -> PathBuf {
@@ -128,6 +144,15 @@ impl Key {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         Sha256::digest(component).as_slice().hash(&mut hasher);
         Self(hasher.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The key of the same component with this configuration in its memory.
+    pub(super) fn configured(engine: &Engine, component: &[u8], configuration: &str) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(Self::new(engine, component).0);
+        digest.update("configured");
+        digest.update(configuration);
+        Self(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 

@@ -63,6 +63,8 @@ pub(super) struct Context {
     pub(super) facilities: Arc<Facilities>,
     /// None while a plugin is loaded.
     pub(super) transaction: Option<Transaction>,
+    /// The pattern sets that a plugin had compiled while it was loaded; none once it dropped one.
+    pub(super) compiled: Option<Vec<Arc<PatternSet>>>,
 }
 
 /// How the linker gets at a [`Context`].
@@ -76,7 +78,7 @@ impl Context {
     pub(super) fn new(limits: Limits, meter: Arc<Meter>, facilities: Arc<Facilities>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES);
-        Self { table, limits, meter, facilities, transaction: None }
+        Self { table, limits, meter, facilities, transaction: None, compiled: Some(Vec::new()) }
     }
 
     /// The view behind a handle.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::bindings::mailweir::filter::types;
+use super::functions;
 use crate::message::Message;
 use crate::services::antivirus;
 use crate::services::authentication::Evaluation;
@@ -59,13 +60,36 @@ pub struct MailView {
 }
 
 impl TransactionFacts {
+    /// The client's address as filters read it.
+    pub(super) fn client_address(&self) -> String {
+        self.client.ip().to_canonical().to_string()
+    }
+
+    /// The contract's record, without copies; `client_address` is that of [`Self::client_address`].
+    pub(super) fn lent<'a>(&'a self, client_address: &'a str) -> functions::Session<'a> {
+        functions::Session {
+            id: &self.id,
+            listener: &self.listener,
+            hostname: &self.hostname,
+            client_address,
+            client_port: self.client.port(),
+            helo: &self.helo,
+            tls: self.tls.as_ref().map(|tls| functions::TlsSession {
+                version: &tls.version,
+                cipher_suite: &tls.cipher_suite,
+                server_name: tls.server_name.as_deref(),
+            }),
+            trusted: self.trusted,
+        }
+    }
+
     /// The contract's record.
     pub(super) fn session(&self) -> types::Session {
         types::Session {
             id: self.id.clone(),
             listener: self.listener.clone(),
             hostname: self.hostname.clone(),
-            client_address: self.client.ip().to_canonical().to_string(),
+            client_address: self.client_address(),
             client_port: self.client.port(),
             helo: self.helo.clone(),
             tls: self.tls.as_ref().map(|tls| types::TlsSession {

@@ -23,6 +23,9 @@ pub(super) const PACKAGE: &str = "mailweir:filter@0.1.0";
 /// What a filter exports.
 pub(super) const HANDLER: &str = "mailweir:filter/handler@0.1.0";
 
+/// Everything that can be granted.
+pub(super) const ALL: [Grant; 5] = [Grant::Scan, Grant::Dns, Grant::Authentication, Grant::Antivirus, Grant::State];
+
 /// What an import of a component is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Import {

@@ -6,6 +6,9 @@ use super::engine::TABLE_ELEMENTS;
 use super::failure::HostFault;
 use crate::message::Reservation;
 
+/// Bytes of a page of linear memory, by which it grows.
+pub(super) const PAGE: u64 = 64 << 10;
+
 /// Log lines of one transaction.
 const LOG_LINES: u32 = 100;
 

@@ -1,23 +1,25 @@
 //! Loading a plugin: from a file to a configured filter, with every error telling the operator what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wasmtime::Engine;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, InstancePre};
 
 use super::bindings::FilterPre;
 use super::bindings::mailweir::filter::types::{BodyMode, Phases, Plan};
 use super::cache::{Cache, Key};
-use super::compiler;
-use super::context::Facilities;
+use super::compiler::{self, Source};
+use super::context::{Context, Facilities};
 use super::engine::{CORE_INSTANCES, MEMORY_LIMIT, TABLES};
 use super::failure::{Failure, one_line};
+use super::functions::Functions;
 use super::interfaces::{self, Import};
-use super::plugin::{Blueprint, Plugin};
-use super::sandbox::Live;
+use super::plugin::{Beginning, Plugin, Program, Terms};
+use super::sandbox::Configured;
+use super::snapshot;
 use super::{Services, Shared};
 use crate::config::{self, Grant};
 
@@ -117,46 +119,73 @@ pub(super) async fn load(
     plugin: &config::Plugin,
 ) -> Result<Plugin, LoadError> {
     let located = |fault| LoadError { place: plugin.place.clone(), plugin: name.to_owned(), fault };
-    let blueprint = blueprint(shared, services, name, plugin).await.map_err(located)?;
-    let plan = match Live::configure(&blueprint).await {
-        Ok(Ok(plan)) => check_plan(plan).map_err(located)?,
-        Ok(Err(text)) => return Err(located(LoadFault::Configure(one_line(&text, TEXT_LIMIT)))),
-        Err(failure) => return Err(located(LoadFault::Failed(failure))),
-    };
-    Ok(Plugin::new(blueprint, plan, plugin.on_error, plugin.grants.clone()))
-}
-
-async fn blueprint(
-    shared: Arc<Shared>,
-    services: &Services,
-    name: &str,
-    plugin: &config::Plugin,
-) -> Result<Blueprint, LoadFault> {
-    let (compiling, path) = (Arc::clone(&shared), plugin.source.clone());
-    let compiled = tokio::task::spawn_blocking(move || compile(&compiling, path)).await;
-    let (component, artifact) = compiled.unwrap_or_else(|error| {
-        Err(LoadFault::Invalid { path: plugin.source.clone(), detail: format!("compiling it failed: {error}") })
-    })?;
-    check_contract(&shared.engine, &component, name, &plugin.grants)?;
-    check_services(services, &plugin.grants)?;
-    let invalid = |error: wasmtime::Error| LoadFault::Invalid {
-        path: plugin.source.clone(),
-        detail: one_line(&format!("{error:#}"), TEXT_LIMIT),
-    };
-    check_size(&component).map_err(|detail| LoadFault::Invalid { path: plugin.source.clone(), detail })?;
-    let linker = interfaces::linker(&shared.engine, &plugin.grants).map_err(invalid)?;
-    let filter = linker.instantiate_pre(&component).and_then(FilterPre::new).map_err(invalid)?;
-    Ok(Blueprint {
+    let (source, component, artifact) = compiled(&shared, &plugin.source).await.map_err(located)?;
+    let instances = instances(&shared.engine, &component, services, name, plugin).map_err(located)?;
+    let functions = Functions::of(&component).ok_or_else(|| located(LoadFault::NotAFilter(interfaces::HANDLER)))?;
+    let terms = Terms {
         facilities: Arc::new(Facilities::new(name, services.clone(), Arc::clone(&shared.counters))),
         shared,
-        artifact,
-        filter,
         configuration: plugin.config.to_string(),
         timeout: plugin.timeout,
         cpu: plugin.cpu,
         memory: plugin.memory.min(MEMORY_LIMIT),
         host_calls: plugin.host_calls,
+    };
+    let configured = match Configured::make(&terms, &instances, functions).await {
+        Ok(Ok(configured)) => configured,
+        Ok(Err(text)) => return Err(located(LoadFault::Configure(one_line(&text, TEXT_LIMIT)))),
+        Err(failure) => return Err(located(LoadFault::Failed(failure))),
+    };
+    let plan = check_plan(configured.plan).map_err(located)?;
+    // One that asked for nothing has no sandboxes.
+    let pays = plan.phases != Phases::empty() && !terms.shared.options.configure_each;
+    let program = match configured.repeatable().filter(|_| pays) {
+        Some(sets) => snapshot::program(&terms, &source, &plugin.grants, sets).await,
+        None => None,
+    };
+    let program =
+        program.unwrap_or(Program { instances, functions: configured.functions, beginning: Beginning::Blank });
+    Ok(Plugin::new(terms, program, artifact, plan, plugin))
+}
+
+/// A component's file, the component, and its name in the cache.
+async fn compiled(shared: &Arc<Shared>, path: &Path) -> Result<(Source, Component, Key), LoadFault> {
+    let (compiling, source) = (Arc::clone(shared), path.to_owned());
+    let compiled = tokio::task::spawn_blocking(move || compile(&compiling, source)).await;
+    compiled.unwrap_or_else(|error| {
+        Err(LoadFault::Invalid { path: path.to_owned(), detail: format!("compiling it failed: {error}") })
     })
+}
+
+/// Checks the component against what it is granted, and links it with that.
+fn instances(
+    engine: &Engine,
+    component: &Component,
+    services: &Services,
+    name: &str,
+    plugin: &config::Plugin,
+) -> Result<InstancePre<Context>, LoadFault> {
+    check_contract(engine, component, name, &plugin.grants)?;
+    check_services(services, &plugin.grants)?;
+    let invalid = |error: wasmtime::Error| LoadFault::Invalid {
+        path: plugin.source.clone(),
+        detail: one_line(&format!("{error:#}"), TEXT_LIMIT),
+    };
+    check_size(component).map_err(|detail| LoadFault::Invalid { path: plugin.source.clone(), detail })?;
+    let linker = interfaces::linker(engine, &plugin.grants).map_err(invalid)?;
+    let instances = linker.instantiate_pre(component).map_err(invalid)?;
+    // Names what is missing in the handler, should something be.
+    FilterPre::new(instances.clone()).map_err(invalid)?;
+    Ok(instances)
+}
+
+/// Reads a component's file.
+///
+/// # Errors
+///
+/// When it cannot be read, or is too large.
+pub(super) fn read(source: &Path) -> io::Result<Vec<u8>> {
+    config::read_regular(source, FILE_LIMIT)
 }
 
 /// What the compiler's process does: compiles one component into the cache. Its errors are nobody's: the process that
@@ -165,16 +194,16 @@ async fn blueprint(
 /// # Errors
 ///
 /// When the component is not valid, or nothing can be written.
-pub(super) fn compile_into_cache(engine: &Engine, source: &std::path::Path, cache: &Cache) -> anyhow::Result<()> {
-    let bytes = config::read_regular(source, FILE_LIMIT)?;
+pub(super) fn compile_into_cache(engine: &Engine, source: &Path, cache: &Cache) -> anyhow::Result<()> {
+    let bytes = read(source)?;
     let component = Component::from_binary(engine, &bytes).map_err(|error| anyhow::anyhow!("{error:#}"))?;
     cache.store(&Key::new(engine, &bytes), &component);
     Ok(())
 }
 
 /// Reads and compiles a component, or takes it from the cache.
-fn compile(shared: &Shared, path: PathBuf) -> Result<(Component, Key), LoadFault> {
-    let bytes = match config::read_regular(&path, FILE_LIMIT) {
+fn compile(shared: &Shared, path: PathBuf) -> Result<(Source, Component, Key), LoadFault> {
+    let bytes = match read(&path) {
         Ok(bytes) => bytes,
         Err(error) => return Err(LoadFault::Read { path, error }),
     };
@@ -184,25 +213,28 @@ fn compile(shared: &Shared, path: PathBuf) -> Result<(Component, Key), LoadFault
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => return Err(LoadFault::CoreModule(path)),
         _ => return Err(LoadFault::NotWasm(path)),
     }
-    let key = Key::new(&shared.engine, &bytes);
+    let source = Source { path, bytes: bytes.into() };
+    let key = Key::new(&shared.engine, &source.bytes);
     let cached = || shared.cache.as_ref().and_then(|cache| cache.load(&shared.engine, &key));
     if let Some(component) = cached() {
         shared.counters.cache_hits.fetch_add(1, Ordering::Relaxed);
-        return Ok((component, key));
+        return Ok((source, component, key));
     }
     shared.counters.compiled.fetch_add(1, Ordering::Relaxed);
     if let Some(cache) = shared.cache.as_ref().filter(|_| shared.options.separate_compiler)
-        && compiler::run(&path, cache.directory(), shared.options)
+        && compiler::run(&source.path, cache.directory(), shared.options, None)
         && let Some(component) = cached()
     {
-        return Ok((component, key));
+        return Ok((source, component, key));
     }
-    let component = Component::from_binary(&shared.engine, &bytes)
-        .map_err(|error| LoadFault::Invalid { path, detail: one_line(&format!("{error:#}"), TEXT_LIMIT) })?;
+    let component = Component::from_binary(&shared.engine, &source.bytes).map_err(|error| LoadFault::Invalid {
+        path: source.path.clone(),
+        detail: one_line(&format!("{error:#}"), TEXT_LIMIT),
+    })?;
     if let Some(cache) = &shared.cache {
         cache.store(&key, &component);
     }
-    Ok((component, key))
+    Ok((source, component, key))
 }
 
 /// Checks what the component imports and exports, before the engine does with less helpful words.

@@ -11,6 +11,7 @@
 mod options;
 mod plugin;
 mod load;
+mod snapshot;
 mod compiler;
 mod sandbox;
 mod facts;
@@ -21,12 +22,14 @@ mod meter;
 mod limits;
 mod interfaces;
 mod resources;
+mod functions;
 mod bindings;
 mod engine;
 mod ticker;
 mod cache;
 mod counters;
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
@@ -34,7 +37,7 @@ use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
 pub use bindings::mailweir::filter::types::{BodyMode, Phases, Plan};
-pub use compiler::compile;
+pub use compiler::{compile, compile_configured};
 pub use counters::Snapshot;
 pub use facts::{MailView, TlsFacts, TransactionFacts};
 pub use failure::{Cause, Failure};
@@ -80,6 +83,22 @@ struct Shared {
     memory: OnceLock<Budget>,
 }
 
+impl Shared {
+    fn new(options: Options, cache: &Path) -> Result<Self, HostError> {
+        let (engine, slots) = engine::build(options)?;
+        let counters = Arc::new(Counters::default());
+        counters.limit.store(slots, Ordering::Relaxed);
+        let ticker = Ticker::start(engine.clone(), Arc::clone(&counters)).map_err(HostError::Ticker)?;
+        let cache = Cache::open(cache)
+            .inspect_err(|error| {
+                tracing::warn!(directory = %cache.display(), %error, "compiled plugins are not cached");
+            })
+            .ok();
+        let slots = Arc::new(Semaphore::new(slots));
+        Ok(Self { engine, options, cache, slots, counters, ticker, memory: OnceLock::new() })
+    }
+}
+
 impl Host {
     /// A host with the usual options.
     ///
@@ -97,18 +116,7 @@ impl Host {
     ///
     /// As [`Host::new`].
     pub fn with_options(server: &config::Server, services: Services, options: Options) -> Result<Self, HostError> {
-        let (engine, slots) = engine::build(options)?;
-        let counters = Arc::new(Counters::default());
-        counters.limit.store(slots, Ordering::Relaxed);
-        let ticker = Ticker::start(engine.clone(), Arc::clone(&counters)).map_err(HostError::Ticker)?;
-        let directory = server.state_dir.join("cache");
-        let cache = Cache::open(&directory)
-            .inspect_err(|error| {
-                tracing::warn!(directory = %directory.display(), %error, "compiled plugins are not cached");
-            })
-            .ok();
-        let slots = Arc::new(Semaphore::new(slots));
-        let shared = Arc::new(Shared { engine, options, cache, slots, counters, ticker, memory: OnceLock::new() });
+        let shared = Arc::new(Shared::new(options, &server.state_dir.join("cache"))?);
         Ok(Self { shared, services })
     }
 

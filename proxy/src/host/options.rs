@@ -15,6 +15,9 @@ pub struct Options {
     /// Compile plugins in a process of their own, this program's `compile` command: the compiler takes a hundred MiB, and
     /// the memory would not come back as a whole. Needs a cache folder.
     pub separate_compiler: bool,
+    /// Call `configure` in every sandbox, although a copy of the memory that it left would do. For commands that only
+    /// look at what `configure` says, and for comparisons.
+    pub configure_each: bool,
 }
 
 /// The native services behind the interfaces that need a grant.

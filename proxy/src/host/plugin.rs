@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bindings::FilterPre;
+use wasmtime::component::InstancePre;
+
 use super::bindings::mailweir::filter::types::Plan;
 use super::cache::Key;
 use super::context::{Context, Facilities, Transaction};
 use super::facts::TransactionFacts;
 use super::failure::Failure;
+use super::functions::Checked;
 use super::sandbox::{Live, Sandbox};
+use super::snapshot::Handles;
 use super::{Phases, Shared};
-use crate::config::{Grant, OnError};
+use crate::config::{self, Grant, OnError};
 use crate::services::authentication::Evaluation;
 
 /// A plugin, loaded and configured. Cheap to clone.
@@ -19,18 +22,18 @@ use crate::services::authentication::Evaluation;
 pub struct Plugin(Arc<Inner>);
 
 struct Inner {
-    blueprint: Blueprint,
+    terms: Terms,
+    program: Arc<Program>,
+    /// Which component it is.
+    artifact: Key,
     plan: Plan,
     on_error: OnError,
     grants: Vec<Grant>,
 }
 
-/// What a sandbox is made from.
-pub(super) struct Blueprint {
+/// What sandboxes run under: limits, and what they share.
+pub(super) struct Terms {
     pub(super) shared: Arc<Shared>,
-    /// Which component it is.
-    pub(super) artifact: Key,
-    pub(super) filter: FilterPre<Context>,
     pub(super) facilities: Arc<Facilities>,
     /// What `configure` is given: JSON.
     pub(super) configuration: String,
@@ -44,20 +47,37 @@ pub(super) struct Blueprint {
     pub(super) host_calls: u64,
 }
 
+/// What sandboxes run.
+pub(super) struct Program {
+    pub(super) instances: InstancePre<Context>,
+    pub(super) functions: Checked,
+    pub(super) beginning: Beginning,
+}
+
+/// How an instance of a program begins.
+pub(super) enum Beginning {
+    /// As its author built it: `configure` is to be called.
+    Blank,
+    /// With the memory that `configure` left: only its handles have to be given back to it.
+    Configured(Handles),
+}
+
 impl Plugin {
-    pub(super) fn new(blueprint: Blueprint, plan: Plan, on_error: OnError, grants: Vec<Grant>) -> Self {
-        Self(Arc::new(Inner { blueprint, plan, on_error, grants }))
+    pub(super) fn new(terms: Terms, program: Program, artifact: Key, plan: Plan, settings: &config::Plugin) -> Self {
+        let (on_error, grants) = (settings.on_error, settings.grants.clone());
+        Self(Arc::new(Inner { terms, program: Arc::new(program), artifact, plan, on_error, grants }))
     }
 
     /// Whether it is the same component with the same configuration.
     pub fn is_same(&self, other: &Self) -> bool {
-        let (ours, theirs) = (self.blueprint(), other.blueprint());
-        Arc::ptr_eq(&self.0, &other.0) || ours.artifact == theirs.artifact && ours.configuration == theirs.configuration
+        let (ours, theirs) = (&self.0, &other.0);
+        Arc::ptr_eq(ours, theirs)
+            || ours.artifact == theirs.artifact && ours.terms.configuration == theirs.terms.configuration
     }
 
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
-        &self.0.blueprint.facilities.plugin
+        &self.0.terms.facilities.plugin
     }
 
     /// What it asked for.
@@ -80,8 +100,9 @@ impl Plugin {
         &self.0.grants
     }
 
-    pub(super) fn blueprint(&self) -> &Blueprint {
-        &self.0.blueprint
+    /// Whether its sandboxes begin configured, instead of calling `configure` in each.
+    pub fn begins_configured(&self) -> bool {
+        matches!(self.0.program.beginning, Beginning::Configured(_))
     }
 
     /// A fresh sandbox for one transaction, configured and with its transaction made. To be called when the first phase
@@ -96,7 +117,7 @@ impl Plugin {
         evaluation: &Arc<Evaluation>,
     ) -> Result<Sandbox, Failure> {
         let transaction = Transaction { facts: Arc::clone(facts), evaluation: Arc::clone(evaluation) };
-        let live = Live::for_transaction(self.blueprint(), self.plan(), transaction).await?;
+        let live = Live::for_transaction(&self.0.terms, &self.0.program, self.plan(), transaction).await?;
         Ok(Sandbox::new(self.clone(), live))
     }
 }

@@ -3,6 +3,8 @@
 //! A call takes the live filter out and puts it back when it went well. One that fails, or whose future is dropped in
 //! the middle, leaves nothing to call again, and its memory is back at once.
 
+mod configured;
+mod ground;
 mod live;
 
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use super::output::{self, OutputError};
 use super::plugin::Plugin;
 use crate::verdict::{Decision, Edit};
 
+pub(super) use configured::Configured;
 pub(super) use live::Live;
 
 /// Bytes of a body that are pushed in one call.

@@ -5,6 +5,7 @@
 mod guests;
 mod support;
 
+mod configured;
 mod failures;
 mod hostile;
 mod interfaces;
@@ -17,6 +18,7 @@ mod returned;
 #[test]
 fn every_guest_has_a_test() {
     let tests = [
+        include_str!("configured.rs"),
         include_str!("failures.rs"),
         include_str!("hostile.rs"),
         include_str!("interfaces.rs"),

@@ -17,8 +17,9 @@ pub trait Filter: Sized + 'static {
     /// a misspelt key. [`NoConfig`] when there is nothing to set.
     type Config: DeserializeOwned;
 
-    /// Check the configuration and say which phases to call. It runs in `mailweir check` and in every sandbox before
-    /// anything else, so keep it short.
+    /// Check the configuration and say which phases to call. It runs in `mailweir check` and when the filter is loaded;
+    /// sandboxes begin with what it left in memory. One that calls the host for more than pattern sets runs in every
+    /// sandbox, so keep that short.
     ///
     /// # Errors
     ///

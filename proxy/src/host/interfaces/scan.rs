@@ -45,11 +45,15 @@ impl HostPatternSet for Context {
                 Err(text) => return Ok(Err(text)),
             },
         };
+        if let (None, Some(compiled)) = (&self.transaction, &mut self.compiled) {
+            compiled.push(Arc::clone(&set));
+        }
         Ok(Ok(self.table.push(Patterns(set))?))
     }
 
     async fn drop(&mut self, set: Resource<Patterns>) -> wasmtime::Result<()> {
         self.table.delete(set)?;
+        self.compiled = None;
         Ok(())
     }
 }

@@ -1,0 +1,21 @@
+;; Has "hello" and "world" compiled while it is configured, gives the first back, and tells how often the message says
+;; "world".
+;; phases: end-of-message
+(import "mailweir:filter/scan@0.1.0" "[static]pattern-set.compile" (func $compile (param i32 i32 i32 i32)))
+(import "mailweir:filter/scan@0.1.0" "[resource-drop]pattern-set" (func $drop-set (param i32)))
+(import "mailweir:filter/scan@0.1.0" "find" (func $find (param i32 i32 i32 i32 i32)))
+(data (i32.const 0) "helloworld")
+(func $configure (param i32 i32) (result i32)
+  (local $first i32)
+  (i32.store (i32.const 256) (i32.const 0))
+  (i32.store (i32.const 260) (i32.const 5))
+  (call $compile (i32.const 256) (i32.const 1) (i32.const 0) (i32.const 512))
+  (local.set $first (i32.load (i32.const 516)))
+  (i32.store (i32.const 256) (i32.const 5))
+  (call $compile (i32.const 256) (i32.const 1) (i32.const 0) (i32.const 512))
+  (call $drop-set (local.get $first))
+  (call $plan))
+(func $on-end (param $self i32) (param $mail i32) (result i32)
+  (call $find (local.get $mail) (i32.const 2) (i32.load (i32.const 516)) (i32.const 100) (i32.const 520))
+  (call $drop-mail (local.get $mail))
+  (call $score (i32.load (i32.const 524))))
