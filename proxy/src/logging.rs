@@ -1,6 +1,7 @@
 //! Logs: human on a terminal, JSON otherwise, both on standard error. One line an event, whatever the network sent:
 //! what would break a line or steer a terminal is escaped on the way out, in both formats.
 
+mod batches;
 mod printable;
 mod json;
 mod message_line;
@@ -46,8 +47,16 @@ pub fn init(format: Format) {
     // The only error is that a subscriber was set before, as by a test; that one stays.
     match format {
         Format::Human => drop(tracing::subscriber::set_global_default(human(filter, ansi, std::io::stderr))),
-        Format::Json => drop(tracing::subscriber::set_global_default(machine(filter, std::io::stderr))),
+        Format::Json => match batches::standard_error() {
+            Some(batched) => drop(tracing::subscriber::set_global_default(machine(filter, batched))),
+            None => drop(tracing::subscriber::set_global_default(machine(filter, std::io::stderr))),
+        },
     }
+}
+
+/// Writes what is still on its way; for the end of the process.
+pub fn flush() {
+    batches::flush();
 }
 
 fn human<W>(filter: EnvFilter, ansi: bool, writer: W) -> impl Subscriber + Send + Sync

@@ -66,6 +66,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
             compiled.map(|()| ExitCode::SUCCESS)
         }
     };
+    logging::flush();
     done.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
         ExitCode::FAILURE

@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::LookupSpan;
 
 use super::message_line;
-use super::printable::is_hostile;
+use super::printable::{is_hostile, is_plain};
 
 pub(super) struct JsonLines;
 
@@ -21,12 +21,12 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
-        let mut line = String::with_capacity(512);
+        let mut line = String::with_capacity(1024);
         line.push_str("{\"time\":\"");
         SystemTime.format_time(&mut Writer::new(&mut line))?;
         write!(line, "\",\"level\":\"{}\"", metadata.level())?;
         let mut object = Object { line: &mut line, structured: metadata.target() == message_line::TARGET };
-        object.string("target", metadata.target());
+        object.text("target", format_args!("{}", metadata.target()));
         event.record(&mut object);
         if let Some(scope) = context.event_scope() {
             let mut spans = String::new();
@@ -36,7 +36,7 @@ where
                 let separator = if spans.is_empty() { "" } else { ":" };
                 write!(spans, "{separator}{}{{{fields}}}", span.name())?;
             }
-            object.string("span", &spans);
+            object.text("span", format_args!("{spans}"));
         }
         line.push_str("}\n");
         write_guarded(&mut writer, &line)
@@ -46,7 +46,7 @@ where
 /// Hostile characters can only stand inside strings, where JSON has an escape for each.
 fn write_guarded(writer: &mut Writer<'_>, line: &str) -> fmt::Result {
     let hostile = |character| is_hostile(character) && character != '\n';
-    if !line.contains(hostile) {
+    if is_plain(line.trim_end_matches('\n')) || !line.contains(hostile) {
         return writer.write_str(line);
     }
     for character in line.chars() {
@@ -67,45 +67,71 @@ struct Object<'l> {
 }
 
 impl Object<'_> {
-    fn string(&mut self, key: &str, value: &str) {
-        self.raw(key, &serde_json::Value::from(value).to_string());
+    /// A member whose value is a text.
+    fn text(&mut self, key: &str, value: fmt::Arguments<'_>) {
+        self.key(key);
+        self.line.push('"');
+        // Writing to a string cannot fail, and a value that fails to print itself ends where it does.
+        let _ = Escaping(self.line).write_fmt(value);
+        self.line.push('"');
     }
 
-    fn raw(&mut self, key: &str, json: &str) {
+    /// A member whose value is JSON already.
+    fn raw(&mut self, key: &str, json: fmt::Arguments<'_>) {
+        self.key(key);
+        let _ = self.line.write_fmt(json);
+    }
+
+    fn key(&mut self, key: &str) {
         self.line.push_str(",\"");
         self.line.push_str(key);
         self.line.push_str("\":");
-        self.line.push_str(json);
+    }
+}
+
+/// Writes the inside of a JSON string.
+struct Escaping<'l>(&'l mut String);
+
+impl Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let needs_none = |octet: u8| octet >= b' ' && octet != b'"' && octet != b'\\';
+        if text.bytes().all(needs_none) {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        let quoted = serde_json::Value::from(text).to_string();
+        self.0.push_str(&quoted[1..quoted.len() - 1]);
+        Ok(())
     }
 }
 
 impl Visit for Object<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if self.structured && message_line::LISTS.contains(&field.name()) {
-            self.raw(field.name(), &format!("{value:#?}"));
+            self.raw(field.name(), format_args!("{value:#?}"));
         } else {
-            self.string(field.name(), &format!("{value:?}"));
+            self.text(field.name(), format_args!("{value:?}"));
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.string(field.name(), value);
+        self.text(field.name(), format_args!("{value}"));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.raw(field.name(), &value.to_string());
+        self.raw(field.name(), format_args!("{value}"));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.raw(field.name(), &value.to_string());
+        self.raw(field.name(), format_args!("{value}"));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.raw(field.name(), if value { "true" } else { "false" });
+        self.raw(field.name(), format_args!("{value}"));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
         // NaN and the infinities become null.
-        self.raw(field.name(), &serde_json::Value::from(value).to_string());
+        self.raw(field.name(), format_args!("{}", serde_json::Value::from(value)));
     }
 }

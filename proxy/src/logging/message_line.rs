@@ -103,6 +103,9 @@ struct List<'a, T>(&'a [T]);
 impl<T: ListItem> fmt::Debug for List<'_, T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let listed = &self.0[..self.0.len().min(LISTED)];
+        if formatter.alternate() && listed.is_empty() {
+            return formatter.write_str("[]");
+        }
         if formatter.alternate() {
             let values: serde_json::Value = listed.iter().map(ListItem::json).collect();
             return formatter.write_str(&values.to_string());

@@ -12,6 +12,12 @@ pub struct Printable<'a>(pub &'a [u8]);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.len() <= LIMIT
+            && let Ok(text) = str::from_utf8(self.0)
+            && is_plain(text)
+        {
+            return formatter.write_str(text);
+        }
         let mut left = LIMIT;
         let mut consumed = 0;
         for chunk in self.0.utf8_chunks() {
@@ -52,6 +58,11 @@ fn write_character(writer: &mut (impl fmt::Write + ?Sized), character: char) -> 
         return writer.write_char(character);
     }
     write!(writer, "{}", character.escape_unicode())
+}
+
+/// Whether a text is of visible ASCII characters and spaces, as nearly every text is: nothing in it is hostile.
+pub(super) fn is_plain(text: &str) -> bool {
+    text.bytes().all(|octet| (b' '..0x7f).contains(&octet))
 }
 
 /// Characters that break lines, steer terminals or turn the direction of text around.
