@@ -23,6 +23,7 @@ pub use arguments::{
 pub use pid_file::{PidFile, PidFileError};
 
 use crate::config::{self, Config};
+use crate::listener::Workers;
 use crate::logging;
 
 /// Does what the command line says. The status is 0 when all went well and 1 when it did not.
@@ -32,9 +33,14 @@ pub fn execute(arguments: Arguments) -> ExitCode {
         Command::Run(arguments) => with_config(&arguments.config, |config| {
             #[cfg(target_os = "linux")]
             huge_pages::disable();
-            let runtime = runtime(config.server.workers)?;
-            let ended = runtime.block_on(run::run(config, &arguments.config.config));
+            let count = workers(config.server.workers);
+            let blocking = 2 + BLOCKING_THREADS / count;
+            let workers = Workers::start(count, blocking, KEEP_ALIVE, idle_memory::give_back)?;
+            // Beside them: signals, reloads, the admin port.
+            let runtime = runtime(1)?;
+            let ended = runtime.block_on(run::run(config, &arguments.config.config, workers.crew()));
             // Whatever still blocks, such as a look-up by the system's resolver, must not hold up the exit.
+            workers.shut_down();
             runtime.shutdown_background();
             ended.map(|()| ExitCode::SUCCESS)
         }),
@@ -46,8 +52,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
             with_config(&file, |config| runtime(config.server.workers)?.block_on(replay::run(arguments, config)))
         }
         Command::Sink(arguments) => {
-            let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            runtime(workers).and_then(|runtime| runtime.block_on(sink::run(arguments))).map(|()| ExitCode::SUCCESS)
+            runtime(0).and_then(|runtime| runtime.block_on(sink::run(arguments))).map(|()| ExitCode::SUCCESS)
         }
         Command::Quarantine(arguments) => {
             let file = arguments.command.config().clone();
@@ -96,11 +101,16 @@ const BLOCKING_THREADS: usize = 16;
 /// How long such a thread waits for more work.
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(1);
 
-fn runtime(workers: usize) -> anyhow::Result<tokio::runtime::Runtime> {
-    let workers = match workers {
+/// Worker threads: as many as are configured, 0 being one a core.
+fn workers(configured: usize) -> usize {
+    match configured {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        workers => workers,
-    };
+        configured => configured,
+    }
+}
+
+fn runtime(configured: usize) -> anyhow::Result<tokio::runtime::Runtime> {
+    let workers = workers(configured);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(workers).max_blocking_threads(BLOCKING_THREADS + 2 * workers).thread_keep_alive(KEEP_ALIVE);
     builder.on_thread_park(idle_memory::give_back);

@@ -13,17 +13,17 @@ use crate::admin::{self, Readiness};
 use crate::bounds;
 use crate::config::{self, Config};
 use crate::generation::{Generation, Proxy, Surroundings};
-use crate::listener::{Listeners, bind};
+use crate::listener::{Crew, Listeners, bind};
 
 /// How often the drain looks whether sessions are left.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
-/// Serves.
+/// Serves: connections on the crew's threads, everything else on this one's runtime.
 ///
 /// # Errors
 ///
 /// When a listener, a plugin or the state directory cannot be set up.
-pub async fn run(config: Config, file: &Path) -> Result<()> {
+pub async fn run(config: Config, file: &Path, crew: Crew) -> Result<()> {
     ensure!(!config.listeners.is_empty(), "there is no listener; add [listener.NAME]");
     bounds::raise_descriptor_limit();
     if let Some(complaint) = bounds::descriptor_complaint(&config) {
@@ -44,12 +44,12 @@ pub async fn run(config: Config, file: &Path) -> Result<()> {
     let mut surroundings = Surroundings::serving(&metrics);
     surroundings.host.separate_compiler = true;
     let generation = Generation::build(config, None, &surroundings).await.map_err(|errors| all(&errors))?;
-    generation.routes().probe();
+    generation.routes().probes().for_each(|probe| crew.spawn(probe));
     let configured = generation.config.listeners.clone();
     let proxy = Proxy::new(generation)?;
     proxy.publish(&metrics);
     proxy.quarantine().remove_unfinished().await?;
-    let mut listeners = Listeners::default();
+    let mut listeners = Listeners::new(crew);
     let bound = listeners.bind_new(&configured)?;
     tokio::spawn(surroundings.certificates.clone().watch());
     listeners.serve(&proxy, bound, &configured).await;

@@ -1,4 +1,4 @@
-//! The accept loops: one task a socket, one task a connection.
+//! The accept loops: one task a socket, one socket an address and worker, one task a connection.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::admin::metrics::{self, Refusal};
 use crate::config::{Listener, ServerTls};
@@ -19,6 +19,7 @@ use crate::session::{ClientStream, Connection, Session};
 use super::cap::{ConnectionCap, Place};
 use super::pressure::{Pressure, Stress};
 use super::proxy_protocol;
+use super::workers::{Assigned, Crew};
 
 /// Connections that the kernel holds for us until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -27,40 +28,35 @@ const BACKLOG: i32 = 4096;
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The sockets of all listeners. A reload adds and removes some; connections go on.
-#[derive(Default)]
 pub struct Listeners {
     sockets: BTreeMap<(String, SocketAddr), Served>,
     caps: BTreeMap<String, ConnectionCap>,
     /// Tasks that log and count when a listener is nearly full.
     reports: JoinSet<()>,
+    crew: Crew,
 }
 
-/// A socket, and the loop that accepts on it.
+/// The sockets of one address, one a worker.
+type Sockets = Arc<[TcpListener]>;
+
+/// The sockets of one address, and the loops that accept on them.
 struct Served {
-    listener: Arc<TcpListener>,
-    accepting: JoinHandle<()>,
+    sockets: Sockets,
+    accepting: JoinSet<()>,
 }
 
 impl Served {
-    /// Accepts nothing more. Once it returns, the loop has let go of the socket.
+    /// Accepts nothing more. Once it returns, the loops have let go of the sockets.
     async fn stop(mut self) {
-        self.accepting.abort();
-        let _ = (&mut self.accepting).await;
+        self.accepting.shutdown().await;
     }
 }
 
-impl Drop for Served {
-    /// A reload that is given up halfway leaves no loop behind that nobody could stop.
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
-}
-
-/// A socket that is bound and not served yet, or not yet under this listener's name.
+/// An address that is bound and not served yet, or not yet under this listener's name.
 pub struct Bound {
     name: String,
     address: SocketAddr,
-    listener: Arc<TcpListener>,
+    sockets: Sockets,
 }
 
 /// An address that cannot be bound. The operator's to mend.
@@ -75,25 +71,61 @@ pub struct BindError {
     pub error: io::Error,
 }
 
-/// Binds an address.
+/// Binds an address, which nobody else may have.
 ///
 /// # Errors
 ///
 /// The operating system's, such as an address in use.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::from_std(socket(address, Sharing::Nobody)?.into())
+}
+
+/// Binds an address once for each worker.
+fn bind_for(crew: &Crew, address: SocketAddr) -> io::Result<Sockets> {
+    let mut alone = Some(socket(address, Sharing::Nobody)?);
+    let address =
+        alone.as_ref().map(Socket::local_addr).transpose()?.and_then(|local| local.as_socket()).unwrap_or(address);
+    if crew.workers().count() > 1 {
+        // All processes of a user may share an address; that another one has this address already would go unnoticed
+        // without the first attempt.
+        alone = None;
+    }
+    let sockets = crew.workers().map(|worker| {
+        let socket = alone.take().map_or_else(|| socket(address, Sharing::Workers), Ok)?;
+        // A socket belongs to the runtime in which it is registered.
+        let _entered = worker.handle.enter();
+        TcpListener::from_std(socket.into())
+    });
+    sockets.collect()
+}
+
+/// Who else may have an address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Nobody,
+    Workers,
+}
+
+fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         // "[::]:25" beside "0.0.0.0:25" must not collide.
         socket.set_only_v6(true)?;
     }
+    socket.set_reuse_port(sharing == Sharing::Workers)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 impl Listeners {
+    /// None yet; these workers will serve them.
+    pub fn new(crew: Crew) -> Self {
+        Self { sockets: BTreeMap::new(), caps: BTreeMap::new(), reports: JoinSet::new(), crew }
+    }
+
     /// Binds every address that is configured and not served yet. Nothing is served, and nothing changed, until `serve`.
     ///
     /// # Errors
@@ -106,24 +138,26 @@ impl Listeners {
                 if self.sockets.contains_key(&(name.clone(), address)) {
                     continue;
                 }
-                let listener = match self.served_elsewhere(address) {
-                    Some(listener) => listener,
-                    None => {
-                        bind(address).map(Arc::new).map_err(|error| BindError { name: name.clone(), address, error })?
-                    }
+                let sockets = match self.served_elsewhere(address) {
+                    Some(sockets) => sockets,
+                    None => bind_for(&self.crew, address).map_err(|error| BindError {
+                        name: name.clone(),
+                        address,
+                        error,
+                    })?,
                 };
-                bound.push(Bound { name: name.clone(), address, listener });
+                bound.push(Bound { name: name.clone(), address, sockets });
             }
         }
         Ok(bound)
     }
 
-    /// The socket with this address of a listener with another name. No two configured listeners share an address, so
-    /// that one has lost it to this one, and the socket changes hands without being closed.
-    fn served_elsewhere(&self, address: SocketAddr) -> Option<Arc<TcpListener>> {
+    /// The sockets with this address of a listener with another name. No two configured listeners share an address, so
+    /// that one has lost it to this one, and the sockets change hands without being closed.
+    fn served_elsewhere(&self, address: SocketAddr) -> Option<Sockets> {
         let is_any = address.port() == 0;
         let mut sockets = self.sockets.iter().filter(|((_, served), _)| *served == address && !is_any);
-        sockets.next().map(|(_, served)| Arc::clone(&served.listener))
+        sockets.next().map(|(_, served)| Arc::clone(&served.sockets))
     }
 
     /// Serves what was bound, and stops accepting on what is not configured any more.
@@ -134,7 +168,7 @@ impl Listeners {
         for (_, served) in self.sockets.extract_if(.., |place, _| is_gone(place)).collect::<Vec<_>>() {
             served.stop().await;
         }
-        for Bound { name, address, listener } in bound {
+        for Bound { name, address, sockets } in bound {
             let cap = match self.caps.get(&name) {
                 Some(cap) => cap.clone(),
                 None => {
@@ -143,10 +177,19 @@ impl Listeners {
                     cap
                 }
             };
-            let local = listener.local_addr().unwrap_or(address);
+            let local = sockets.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(address);
             tracing::info!(listener = name, address = %local, "listening");
-            let accepting = tokio::spawn(accept(Arc::clone(proxy), name.clone(), Arc::clone(&listener), cap));
-            self.sockets.insert((name, address), Served { listener, accepting });
+            let mut accepting = JoinSet::new();
+            for (number, worker) in self.crew.workers().enumerate() {
+                let entrance = Entrance {
+                    proxy: Arc::clone(proxy),
+                    name: name.as_str().into(),
+                    cap: cap.clone(),
+                    crew: self.crew.clone(),
+                };
+                accepting.spawn_on(entrance.accept(number, Arc::clone(&sockets)), &worker.handle);
+            }
+            self.sockets.insert((name, address), Served { sockets, accepting });
         }
     }
 
@@ -158,25 +201,46 @@ impl Listeners {
     }
 }
 
-async fn accept(proxy: Arc<Proxy>, name: String, listener: Arc<TcpListener>, cap: ConnectionCap) {
-    let name: Arc<str> = name.into();
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let proxy = Arc::clone(&proxy);
-                let name = Arc::clone(&name);
-                let cap = cap.clone();
-                // Counted here, so that a drain which begins now waits for it.
-                let counted = proxy.session();
-                tokio::spawn(serve_connection(proxy, name, stream, peer, cap, counted));
-            }
-            Err(error) => {
+/// What the accept loops of one listener need.
+#[derive(Clone)]
+struct Entrance {
+    proxy: Arc<Proxy>,
+    name: Arc<str>,
+    cap: ConnectionCap,
+    crew: Crew,
+}
+
+impl Entrance {
+    /// Accepts on this worker's socket, for ever.
+    async fn accept(self, number: usize, sockets: Sockets) {
+        loop {
+            let accepted = sockets[number].accept().await.and_then(|(stream, peer)| {
+                let assigned = self.crew.assign(number);
+                self.serve(number, assigned, stream, peer)
+            });
+            if let Err(error) = accepted {
                 // Out of descriptors, most likely: the connections we have go on, and some will end.
                 crate::bounds::accept_failed();
-                tracing::warn!(listener = &*name, %error, "a connection could not be accepted");
+                tracing::warn!(listener = &*self.name, %error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
+    }
+
+    /// Serves a connection on the worker that it is assigned to.
+    fn serve(&self, here: usize, assigned: Assigned, stream: TcpStream, peer: SocketAddr) -> io::Result<()> {
+        let worker = &self.crew.worker(assigned.worker()).handle;
+        let stream = if assigned.worker() == here {
+            stream
+        } else {
+            let _entered = worker.enter();
+            TcpStream::from_std(stream.into_std()?)?
+        };
+        let Self { proxy, name, cap, .. } = self.clone();
+        // Counted here, so that a drain which begins now waits for it.
+        let counted = (proxy.session(), assigned);
+        worker.spawn(serve_connection(proxy, name, stream, peer, cap, counted));
+        Ok(())
     }
 }
 

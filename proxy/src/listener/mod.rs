@@ -6,8 +6,10 @@ mod cap;
 mod pressure;
 pub mod proxy_protocol;
 mod tls;
+mod workers;
 
 pub use accept::{BindError, Bound, Listeners, bind};
 pub use pressure::{Pressure, Stress};
 pub(crate) use tls::take_server_name;
 pub use tls::{CertificateStore, TlsError};
+pub use workers::{Crew, Workers};

@@ -13,6 +13,7 @@ use mailweir_smtp::reply::Reply;
 use mailweir_smtp::xclient::XClient;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::net::TcpStream;
+use tokio::runtime;
 use tokio::time::timeout;
 
 use super::error::ConnectionError;
@@ -44,6 +45,8 @@ pub(super) struct Connection {
     pub(super) is_introduced: bool,
     /// The right to use it; none while it is idle or being set up.
     pub(super) slot: Option<Slot>,
+    /// The runtime that is told when something comes: other threads can use it, but each reply would wake two of them.
+    home: Option<runtime::Id>,
     stream: Stream,
     input: BytesMut,
 }
@@ -69,6 +72,7 @@ impl Connection {
             speaks_for: None,
             is_introduced: false,
             slot: None,
+            home: here(),
             stream: Stream::Plain(stream),
             input: BytesMut::with_capacity(INPUT_BUFFER),
         }
@@ -78,6 +82,28 @@ impl Connection {
     pub(super) fn in_slot(mut self, slot: Slot) -> Self {
         self.slot = Some(slot);
         self
+    }
+
+    /// Whether it belongs to the runtime of this thread.
+    pub(super) fn is_at_home(&self) -> bool {
+        self.home == here()
+    }
+
+    /// Whether another thread can take it over.
+    pub(super) fn can_move(&self) -> bool {
+        !self.is_encrypted()
+    }
+
+    /// The same connection, at home in the runtime of this thread.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's, or that it is encrypted: the connection is gone then.
+    pub(super) fn moved_here(mut self) -> io::Result<Self> {
+        let Stream::Plain(stream) = self.stream else { return Err(io::Error::other("encrypted")) };
+        self.stream = Stream::Plain(TcpStream::from_std(stream.into_std()?)?);
+        self.home = here();
+        Ok(self)
     }
 
     /// Whether it is encrypted.
@@ -141,6 +167,7 @@ impl Connection {
             speaks_for: None,
             is_introduced: false,
             slot: None,
+            home: here(),
             stream: Stream::Tls(Box::new(stream)),
             input,
         }
@@ -239,6 +266,11 @@ impl Connection {
     pub(super) fn quit(mut self) {
         self.stream.write_parting(b"QUIT\r\n");
     }
+}
+
+/// The runtime of this thread.
+fn here() -> Option<runtime::Id> {
+    runtime::Handle::try_current().ok().map(|handle| handle.id())
 }
 
 /// The reply in an event, whatever it answers.

@@ -28,13 +28,21 @@ impl Pool {
         Self { limits, idle: Mutex::default() }
     }
 
-    /// The connection to a host that was used last, since that is the likeliest to be alive; dead ones are dropped.
+    /// The connection to a host that was used last, since that is the likeliest to be alive; dead ones are dropped. One
+    /// of another worker's only when there is none of this thread's.
     pub(super) fn take(&self, host: &Arc<UpstreamHost>, now: Instant) -> Option<Connection> {
         loop {
             let (mut connection, since) = self.lock().pop(host)?;
             if now.saturating_duration_since(since) < self.limits.idle_timeout && connection.is_alive() {
                 connection.is_reused = true;
-                return Some(connection);
+                match connection.is_at_home() {
+                    true => return Some(connection),
+                    false => match connection.moved_here() {
+                        Ok(connection) => return Some(connection),
+                        // It is gone, and so is the need for it.
+                        Err(_) => continue,
+                    },
+                }
             }
             connection.quit();
         }
@@ -82,9 +90,11 @@ impl Pool {
 
 impl Idle {
     fn pop(&mut self, host: &Arc<UpstreamHost>) -> Option<(Connection, Instant)> {
-        let entry = self.hosts.get_mut(host)?.pop()?;
+        let waiting = self.hosts.get_mut(host)?;
+        let at_home = waiting.iter().rposition(|(connection, _)| connection.is_at_home());
+        let chosen = at_home.or_else(|| waiting.iter().rposition(|(connection, _)| connection.can_move()))?;
         self.count -= 1;
-        Some(entry)
+        Some(waiting.remove(chosen))
     }
 
     fn pop_oldest(&mut self) -> Option<Connection> {

@@ -123,13 +123,11 @@ impl Routes {
         self.routes.values()
     }
 
-    /// Says hello to every configured upstream, in the background: what they can do is known then before the first
-    /// client asks, and the connections wait in the pool.
-    pub fn probe(&self) {
-        for route in self.routes.values() {
-            let route = Arc::clone(route);
-            tokio::spawn(async move { route.probe().await });
-        }
+    /// Says hello to every configured upstream: what they can do is known then before the first client asks, and the
+    /// connections wait in the pool. One future a route, for where its connections are to be at home.
+    pub fn probes(&self) -> impl Iterator<Item = impl Future<Output = ()> + Send + use<>> {
+        let routes: Vec<_> = self.routes.values().cloned().collect();
+        routes.into_iter().map(|route| async move { route.probe().await })
     }
 }
 
