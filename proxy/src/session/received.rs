@@ -1,5 +1,6 @@
 //! The Received field that we add on top (RFC 5321 section 4.4), and the transaction's id.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -35,14 +36,14 @@ impl Received<'_> {
             .map(|tls| format!("\r\n\t(using {} with cipher {})", tls.version, tls.cipher_suite))
             .unwrap_or_default();
         let recipient = self.recipient.map(|recipient| format!("\r\n\tfor <{recipient}>")).unwrap_or_default();
-        let date = self.now.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000");
-        format!(
-            "from {} ({address}){tls}\r\n\tby {} with {} id {}{recipient};\r\n\t{date}",
+        let head = format!(
+            "from {} ({address}){tls}\r\n\tby {} with {} id {}{recipient};\r\n\t",
             self.helo,
             self.hostname,
             self.protocol(),
             self.id,
-        )
+        );
+        with_date(head, self.now)
     }
 
     /// The registered "with" protocol (RFC 3848, RFC 6531 section 3.7.3).
@@ -55,6 +56,23 @@ impl Received<'_> {
             (false, false, _) => "SMTP",
         }
     }
+}
+
+thread_local! {
+    /// The second that was written last, and how: many messages arrive in one.
+    static WRITTEN: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+/// `text`, and the date as RFC 5322 section 3.3 has it.
+fn with_date(mut text: String, now: Timestamp) -> String {
+    WRITTEN.with_borrow_mut(|(second, date)| {
+        if *second != now.as_second() {
+            *second = now.as_second();
+            *date = now.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string();
+        }
+        text.push_str(date);
+    });
+    text
 }
 
 /// An id that no other transaction of the fleet has for all that matters: 48 bits of milliseconds, so that ids sort by
