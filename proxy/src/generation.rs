@@ -437,6 +437,11 @@ impl Proxy {
         self.draining.send_replace(true);
     }
 
+    /// Whether sessions are to end.
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
     /// For waiting until a drain begins.
     pub fn drain(&self) -> Drain {
         Drain { draining: self.draining.subscribe() }

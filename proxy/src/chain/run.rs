@@ -108,7 +108,7 @@ impl Run {
                 break;
             }
             if self.seats[index].pushes_early
-                && let Step::Stop(refusal) = self.push(index, bytes).await
+                && let Step::Stop(refusal) = Box::pin(self.push(index, bytes)).await
             {
                 return Ruling::Refuse(refusal);
             }
@@ -128,7 +128,7 @@ impl Run {
                 self.seats[index].abort().await;
                 continue;
             }
-            if let Step::Stop(stop) = self.end_of_one(index, &mut conclusion, scan.as_ref()).await {
+            if let Step::Stop(stop) = Box::pin(self.end_of_one(index, &mut conclusion, scan.as_ref())).await {
                 refusal = Some(stop);
             }
             self.tally.note_content(&conclusion.message);
@@ -202,6 +202,11 @@ impl Run {
         if !self.chain.phases.contains(phase) && !self.seats.iter().any(Seat::is_broken) {
             return Ruling::Continue;
         }
+        // Apart: a call into a sandbox takes kilobytes, which who calls none need not set up.
+        Box::pin(self.called(phase, call)).await
+    }
+
+    async fn called<'a>(&mut self, phase: Phases, call: impl Fn(&Self) -> Call<'a>) -> Ruling {
         for index in 0..self.seats.len() {
             if self.tally.discarded {
                 break;

@@ -235,7 +235,7 @@ impl Session {
                 transaction.opened = None;
                 match self.outgoing(transaction, &message, whole).await {
                     Ok(_) if self.client_has_left(whole).await => Outcome::aborted(),
-                    Ok((message, _room)) => self.keep(transaction, &message, envelope, &plugin, reason).await,
+                    Ok((message, _room)) => Box::pin(self.keep(transaction, &message, envelope, &plugin, reason)).await,
                     Err(outcome) => *outcome,
                 }
             }
@@ -273,7 +273,7 @@ impl Session {
                     sender: transaction.sender.as_str(),
                     is_trusted: transaction.facts.trusted,
                 };
-                signing.apply(stamped, &occasion).await.map_err(|fault| {
+                Box::pin(signing.apply(stamped, &occasion)).await.map_err(|fault| {
                     tracing::warn!(id = transaction.facts.id, %fault, "the message cannot be signed");
                     Box::new(Outcome::failed(fault.reply(), &fault.to_string()))
                 })?

@@ -28,7 +28,7 @@ use crate::chain::{Refusal, Ruling, Run};
 use crate::config::{self, Listener, ServerTls};
 use crate::generation::{Generation, Listening, Proxy};
 use crate::host::{Phases, TlsFacts, TransactionFacts};
-use crate::listener::Pressure;
+use crate::listener::{Pressure, Stress};
 
 use introduction::{Peer, Said};
 use patience::Progress;
@@ -90,6 +90,17 @@ pub(super) struct Hello {
     pub(super) extended: bool,
     /// What an upstream is told of the client.
     pub(super) introduction: Arc<XClient>,
+}
+
+/// How long a client may take for its next command, or piece of a message, before it counts as resting.
+const AT_WORK: Duration = Duration::from_millis(500);
+
+/// What ended a wait.
+enum Woken {
+    /// The client has sent something, or it is to be waited for anew.
+    ToGoOn,
+    /// The process is to end.
+    ToClose,
 }
 
 /// Why a session ended before QUIT.
@@ -164,8 +175,6 @@ impl Session {
         if self.server.has_quit() && self.input.is_empty() { Parting::Agreed } else { Parting::Open }
     }
 
-    /// What a command leads to needs several times the memory of waiting for it, and is boxed so that it is there for
-    /// that time only: thousands of sessions wait.
     async fn serve(&mut self) -> SessionEnd {
         if let Err(end) = Box::pin(self.greet()).await {
             return end;
@@ -179,7 +188,7 @@ impl Session {
                     return SessionEnd::Closed;
                 }
                 Some(event) => {
-                    let done = Box::pin(self.carry_out(event)).await;
+                    let done = self.carry_out(event).await;
                     self.progress = Progress::default();
                     done
                 }
@@ -191,17 +200,19 @@ impl Session {
         }
     }
 
+    /// What a command leads to needs several times the memory of waiting for it, and is boxed so that it is there for
+    /// that time only, and each apart, so that the smaller ones cost less: thousands of sessions wait.
     async fn carry_out(&mut self, event: Event) -> Result<(), SessionEnd> {
         match event {
-            Event::Hello { name, extended } => self.hello(name, extended).await,
-            Event::Mail { path, parameters } => self.mail(path, parameters).await,
-            Event::Rcpt { path, parameters } => self.rcpt(path, parameters).await,
+            Event::Hello { name, extended } => Box::pin(self.hello(name, extended)).await,
+            Event::Mail { path, parameters } => Box::pin(self.mail(path, parameters)).await,
+            Event::Rcpt { path, parameters } => Box::pin(self.rcpt(path, parameters)).await,
             Event::MessageBegin { framing } => self.begin_message(framing),
-            Event::MessageChunk(chunk) => self.take_chunk(chunk).await,
-            Event::MessageEnd(summary) => self.end_message(summary).await,
-            Event::Reset => self.abandon_transaction().await,
-            Event::StartTls => return self.start_tls().await,
-            Event::XClient(said) => self.introduced(*said).await,
+            Event::MessageChunk(chunk) => Box::pin(self.take_chunk(chunk)).await,
+            Event::MessageEnd(summary) => Box::pin(self.end_message(summary)).await,
+            Event::Reset => Box::pin(self.abandon_transaction()).await,
+            Event::StartTls => return Box::pin(self.start_tls()).await,
+            Event::XClient(said) => Box::pin(self.introduced(*said)).await,
             Event::Close => {}
         }
         Ok(())
@@ -325,26 +336,18 @@ impl Session {
         let patience = gives_back.unwrap_or(patience);
         let held = self.input.len();
         let began = Instant::now();
-        let mut drain = self.connection.proxy.drain();
-        let Connection { stream, pressure, .. } = &mut self.connection;
-        let read = tokio::select! {
-            biased;
-            // Between messages nothing is lost by closing: the client comes back, to another edge.
-            () = drain.begun(), if !reading_content => {
-                self.server.close(Reply::new(421, "4.3.2", "Shutting down, try again"));
-                return Ok(());
-            }
-            // The other timeouts count from now on, for who has waited already too.
-            () = pressure.changed(stress) => Ok(()),
-            read = stream.read(&mut self.input, expecting, patience) => read,
-        };
+        let read = self.read(expecting, patience, stress).await;
         if reading_content {
             self.progress.read(self.input.len().saturating_sub(held));
         } else {
             self.waited += began.elapsed();
         }
         match read {
-            Ok(()) => Ok(()),
+            Ok(Woken::ToGoOn) => Ok(()),
+            Ok(Woken::ToClose) => {
+                self.server.close(Reply::new(421, "4.3.2", "Shutting down, try again"));
+                Ok(())
+            }
             Err(ReadEnd::Timeout) if gives_back.is_some() => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.give_back_upstream();
@@ -360,6 +363,30 @@ impl Session {
                 Err(SessionEnd::Read(ReadEnd::Timeout))
             }
             Err(end) => Err(SessionEnd::Read(end)),
+        }
+    }
+
+    /// Reads what the client sends. A client at work answers at once, and then nothing else is listened to: signals for
+    /// all sessions are looked at before each of its commands, and only one that rests has to be woken by them.
+    async fn read(&mut self, expecting: Expecting, patience: Duration, stress: Stress) -> Result<Woken, ReadEnd> {
+        let between_messages = matches!(expecting, Expecting::Command);
+        // Between messages nothing is lost by closing: the client comes back, to another edge.
+        if between_messages && self.connection.proxy.is_draining() {
+            return Ok(Woken::ToClose);
+        }
+        let Connection { stream, pressure, proxy, .. } = &mut self.connection;
+        let at_work = patience.min(AT_WORK);
+        match stream.read(&mut self.input, expecting, at_work).await {
+            Err(ReadEnd::Timeout) if patience > at_work => {}
+            read => return read.map(|()| Woken::ToGoOn),
+        }
+        let mut drain = proxy.drain();
+        tokio::select! {
+            biased;
+            () = drain.begun(), if between_messages => Ok(Woken::ToClose),
+            // The other timeouts count from now on, for who has waited already too.
+            () = pressure.changed(stress) => Ok(Woken::ToGoOn),
+            read = stream.read(&mut self.input, expecting, patience - at_work) => read.map(|()| Woken::ToGoOn),
         }
     }
 

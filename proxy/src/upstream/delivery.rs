@@ -125,7 +125,8 @@ impl Delivery {
         loop {
             let mut connection = match self.connection.take() {
                 Some(connection) => connection,
-                None => self.replacement(reuse).await?,
+                // Rare, and larger than all the rest.
+                None => Box::pin(self.replacement(reuse)).await?,
             };
             match self.open(&mut connection, sender, parameters, recipients).await {
                 Ok((transaction, replies)) => {
@@ -140,7 +141,7 @@ impl Delivery {
                     reuse = Reuse::Avoided;
                     if is_reused {
                         // It says nothing about the host, which may have closed a connection that was idle for long.
-                        self.candidates = self.route.candidates(&self.domain).await?;
+                        self.candidates = Box::pin(self.route.candidates(&self.domain)).await?;
                         continue;
                     }
                     self.route.failed(&connection.host);
@@ -233,7 +234,7 @@ impl Delivery {
             Err(Failure::Unsent(unsent)) => unsent,
         };
         tracing::info!(host = unsent.host, cause = %unsent.cause, "the connection died before the message: once more");
-        match self.begin_again(&transaction).await {
+        match Box::pin(self.begin_again(&transaction)).await {
             Ok(content) => match self.attempt(content, message).await {
                 Ok(reply) => Ok(reply),
                 Err(Failure::Final(error)) => Err(error),

@@ -44,7 +44,7 @@ impl Destination {
     ) -> Result<Vec<Arc<UpstreamHost>>, UpstreamError> {
         match self {
             Self::Hosts(hosts) => Ok(hosts.to_vec()),
-            Self::Mx => exchangers(domain, dns, hostname).await,
+            Self::Mx => Box::pin(exchangers(domain, dns, hostname)).await,
         }
     }
 }

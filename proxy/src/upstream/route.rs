@@ -260,7 +260,7 @@ impl RouteHandle {
                 return Ok(connection.in_slot(slot));
             }
             let Some(host) = candidates.hosts.pop_front() else { break };
-            match self.connect(&host, candidates.deadline).await {
+            match Box::pin(self.connect(&host, candidates.deadline)).await {
                 Ok(connection) => return Ok(connection.in_slot(slot)),
                 Err(error) => {
                     tracing::warn!(route = self.name, host = host.host, port = host.port, %error, "upstream failed");
