@@ -24,5 +24,6 @@ pub mod generation;
 pub mod admin;
 pub mod bounds;
 pub mod logging;
+mod timer;
 pub mod clock;
 pub mod command;

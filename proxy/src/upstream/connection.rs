@@ -14,12 +14,12 @@ use mailweir_smtp::xclient::XClient;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 use tokio::net::TcpStream;
 use tokio::runtime;
-use tokio::time::timeout;
 
 use super::error::ConnectionError;
 use super::slots::Slot;
 use super::stream::Stream;
 use crate::config::UpstreamHost;
+use crate::timer::Timer;
 
 /// Bytes read while we cannot write. Replies to a thousand pipelined RCPT are some 50 KB; past this we stop reading,
 /// and whoever neither reads nor stops talking runs into the timeout.
@@ -49,6 +49,7 @@ pub(super) struct Connection {
     home: Option<runtime::Id>,
     stream: Stream,
     input: BytesMut,
+    timer: Timer,
 }
 
 /// What became of an attempt to write.
@@ -75,6 +76,7 @@ impl Connection {
             home: here(),
             stream: Stream::Plain(stream),
             input: BytesMut::with_capacity(INPUT_BUFFER),
+            timer: Timer::default(),
         }
     }
 
@@ -103,6 +105,7 @@ impl Connection {
         let Stream::Plain(stream) = self.stream else { return Err(io::Error::other("encrypted")) };
         self.stream = Stream::Plain(TcpStream::from_std(stream.into_std()?)?);
         self.home = here();
+        self.timer.forget();
         Ok(self)
     }
 
@@ -124,7 +127,7 @@ impl Connection {
     pub(super) async fn check(&mut self, last_word: Duration) -> Result<(), ConnectionError> {
         if !self.has_unread() {
             let heard = poll_fn(|context| {
-                Poll::Ready(match self.poll_heard(context) {
+                Poll::Ready(match poll_heard(&mut self.stream, &mut self.input, context) {
                     Poll::Ready(result) => result.map(|_| true),
                     Poll::Pending => Ok(false),
                 })
@@ -170,6 +173,7 @@ impl Connection {
             home: here(),
             stream: Stream::Tls(Box::new(stream)),
             input,
+            timer: Timer::default(),
         }
     }
 
@@ -194,18 +198,18 @@ impl Connection {
         if let Some(event) = self.client.next(&mut self.input)? {
             return Ok(event);
         }
-        timeout(limit, async {
+        let Self { client, stream, input, timer, .. } = self;
+        let heard = timer.limit(limit, async {
             loop {
-                if self.stream.read_buf(&mut self.input).await? == 0 {
+                if stream.read_buf(input).await? == 0 {
                     return Err(ConnectionError::Closed);
                 }
-                if let Some(event) = self.client.next(&mut self.input)? {
+                if let Some(event) = client.next(input)? {
                     return Ok(event);
                 }
             }
-        })
-        .await
-        .map_err(|_| ConnectionError::TimedOut)?
+        });
+        heard.await.unwrap_or(Err(ConnectionError::TimedOut))
     }
 
     /// Sends the queued commands and waits for the reply to the first of them.
@@ -220,12 +224,13 @@ impl Connection {
         slices: &[IoSlice<'_>],
         limit: Duration,
     ) -> Result<Progress, ConnectionError> {
-        let write = poll_fn(|context| match Pin::new(&mut self.stream).poll_write_vectored(context, slices) {
+        let Self { stream, input, timer, .. } = self;
+        let write = poll_fn(|context| match Pin::new(&mut *stream).poll_write_vectored(context, slices) {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into())),
             Poll::Ready(result) => Poll::Ready(result.map(Progress::Wrote).map_err(ConnectionError::from)),
-            Poll::Pending => self.poll_heard(context),
+            Poll::Pending => poll_heard(stream, input, context),
         });
-        timeout(limit, write).await.map_err(|_| ConnectionError::TimedOut)?
+        timer.limit(limit, write).await.unwrap_or(Err(ConnectionError::TimedOut))
     }
 
     /// Has TLS write what it still holds; while the peer takes nothing, listens.
@@ -233,11 +238,12 @@ impl Connection {
         if !self.is_encrypted() {
             return Ok(Progress::Wrote(0));
         }
-        let flush = poll_fn(|context| match Pin::new(&mut self.stream).poll_flush(context) {
+        let Self { stream, input, timer, .. } = self;
+        let flush = poll_fn(|context| match Pin::new(&mut *stream).poll_flush(context) {
             Poll::Ready(result) => Poll::Ready(result.map(|()| Progress::Wrote(0)).map_err(ConnectionError::from)),
-            Poll::Pending => self.poll_heard(context),
+            Poll::Pending => poll_heard(stream, input, context),
         });
-        timeout(limit, flush).await.map_err(|_| ConnectionError::TimedOut)?
+        timer.limit(limit, flush).await.unwrap_or(Err(ConnectionError::TimedOut))
     }
 
     /// Whether the peer has said something by now, without waiting for it.
@@ -245,26 +251,31 @@ impl Connection {
         if self.has_unread() || self.stream.has_bytes_waiting() {
             return Ok(true);
         }
-        match self.poll_heard(&mut Context::from_waker(Waker::noop())) {
+        match poll_heard(&mut self.stream, &mut self.input, &mut Context::from_waker(Waker::noop())) {
             Poll::Ready(heard) => heard.map(|_| true),
             Poll::Pending => Ok(false),
-        }
-    }
-
-    fn poll_heard(&mut self, context: &mut Context<'_>) -> Poll<Result<Progress, ConnectionError>> {
-        if self.input.len() >= UNREAD_REPLIES {
-            return Poll::Pending;
-        }
-        match ready!(pin!(self.stream.read_buf(&mut self.input)).poll(context)) {
-            Ok(0) => Poll::Ready(Err(ConnectionError::Closed)),
-            Ok(_) => Poll::Ready(Ok(Progress::Heard)),
-            Err(error) => Poll::Ready(Err(error.into())),
         }
     }
 
     /// Says QUIT without waiting for the answer, and closes.
     pub(super) fn quit(mut self) {
         self.stream.write_parting(b"QUIT\r\n");
+    }
+}
+
+/// Listens, as far as what is heard has room.
+fn poll_heard(
+    stream: &mut Stream,
+    input: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<Result<Progress, ConnectionError>> {
+    if input.len() >= UNREAD_REPLIES {
+        return Poll::Pending;
+    }
+    match ready!(pin!(stream.read_buf(input)).poll(context)) {
+        Ok(0) => Poll::Ready(Err(ConnectionError::Closed)),
+        Ok(_) => Poll::Ready(Ok(Progress::Heard)),
+        Err(error) => Poll::Ready(Err(error.into())),
     }
 }
 
