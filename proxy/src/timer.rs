@@ -13,13 +13,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One connection's. It belongs to the runtime in which it is first used.
 #[derive(Debug, Default)]
-pub struct Timer {
+pub(crate) struct Timer {
     entry: Option<Pin<Box<Sleep>>>,
 }
 
 /// There was no patience left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Elapsed;
+pub(crate) struct Elapsed;
 
 impl Timer {
     /// The outcome of `work`, if it comes within `patience`. What is ready at once costs no look at the clock.
@@ -27,7 +27,7 @@ impl Timer {
     /// # Errors
     ///
     /// [`Elapsed`]; `work` is dropped then.
-    pub async fn limit<F: Future>(&mut self, patience: Duration, work: F) -> Result<F::Output, Elapsed> {
+    pub(crate) async fn limit<F: Future>(&mut self, patience: Duration, work: F) -> Result<F::Output, Elapsed> {
         let mut work = pin!(work);
         let mut deadline = None;
         poll_fn(|context| {
@@ -41,7 +41,7 @@ impl Timer {
     }
 
     /// Gives the entry back; the next wait sets another. For what changes over to another runtime.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.entry = None;
     }
 

@@ -29,6 +29,7 @@ use crate::config::{self, Listener, ServerTls};
 use crate::generation::{Generation, Listening, Proxy};
 use crate::host::{Phases, TlsFacts, TransactionFacts};
 use crate::listener::{Pressure, Stress};
+use crate::timer::Timer;
 
 use introduction::{Peer, Said};
 use patience::Progress;
@@ -75,6 +76,7 @@ pub struct Session {
     progress: Progress,
     /// Spent waiting for commands since the last message that was accepted.
     waited: Duration,
+    timer: Timer,
 }
 
 /// A way through the chain before MAIL, and what filters have been told of the session.
@@ -136,6 +138,7 @@ impl Session {
             messages: 0,
             progress: Progress::default(),
             waited: Duration::ZERO,
+            timer: Timer::default(),
             connection,
         }
     }
@@ -374,9 +377,9 @@ impl Session {
         if between_messages && self.connection.proxy.is_draining() {
             return Ok(Woken::ToClose);
         }
-        let Connection { stream, pressure, proxy, .. } = &mut self.connection;
+        let Self { connection: Connection { stream, pressure, proxy, .. }, input, timer, .. } = self;
         let at_work = patience.min(AT_WORK);
-        match stream.read(&mut self.input, expecting, at_work).await {
+        match stream.read(input, expecting, timer, at_work).await {
             Err(ReadEnd::Timeout) if patience > at_work => {}
             read => return read.map(|()| Woken::ToGoOn),
         }
@@ -386,7 +389,7 @@ impl Session {
             () = drain.begun(), if between_messages => Ok(Woken::ToClose),
             // The other timeouts count from now on, for who has waited already too.
             () = pressure.changed(stress) => Ok(Woken::ToGoOn),
-            read = stream.read(&mut self.input, expecting, patience - at_work) => read.map(|()| Woken::ToGoOn),
+            read = stream.read(input, expecting, timer, patience - at_work) => read.map(|()| Woken::ToGoOn),
         }
     }
 

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::admin::metrics::{ListenerMetrics, TlsOutcome};
 use crate::host::TlsFacts;
+use crate::timer::Timer;
 
 use secured::Secured;
 
@@ -87,6 +88,7 @@ impl ClientStream {
         &mut self,
         input: &mut BytesMut,
         expecting: Expecting,
+        timer: &mut Timer,
         patience: Duration,
     ) -> Result<(), ReadEnd> {
         let room = match expecting {
@@ -95,7 +97,7 @@ impl ClientStream {
             Expecting::Message { .. } => READ_LARGE_MESSAGE,
         };
         let read = poll_fn(|context| self.poll_read(context, input, room));
-        match timeout(patience, read).await {
+        match timer.limit(patience, read).await {
             Ok(read) => outcome(read),
             Err(_) => Err(ReadEnd::Timeout),
         }
@@ -336,7 +338,7 @@ mod tests {
         let (mut input, mut kept, mut size) = (BytesMut::new(), Vec::<Bytes>::new(), 0);
         while size < SIZE {
             let expecting = Expecting::Message { received: size as u64 };
-            stream.read(&mut input, expecting, Duration::from_secs(10)).await.unwrap();
+            stream.read(&mut input, expecting, &mut Timer::default(), Duration::from_secs(10)).await.unwrap();
             size += input.len();
             kept.push(input.split().freeze());
         }
