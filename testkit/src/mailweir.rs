@@ -190,6 +190,8 @@ fn spawn(binary: &Path, directory: &Path) -> anyhow::Result<Child> {
         .arg("--config")
         .arg(directory.join("mailweir.toml"))
         .current_dir(directory)
+        // Who has seen an answer looks for its line at once.
+        .env("MAILWEIR_LOG_BATCHES", "off")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -14,6 +14,7 @@ use crate::bounds;
 use crate::config::{self, Config};
 use crate::generation::{Generation, Proxy, Surroundings};
 use crate::listener::{Crew, Listeners, bind};
+use crate::logging;
 
 /// How often the drain looks whether sessions are left.
 const DRAIN_LOOK: Duration = Duration::from_millis(50);
@@ -54,8 +55,10 @@ pub async fn run(config: Config, file: &Path, crew: Crew) -> Result<()> {
     tokio::spawn(surroundings.certificates.clone().watch());
     listeners.serve(&proxy, bound, &configured).await;
     metrics.generation_began(1);
-    readiness.serving();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), "serving");
+    // Whoever waits for this process finds in the log where it listens.
+    logging::flush();
+    readiness.serving();
     let reloading = async {
         loop {
             received(&mut hangup).await;
@@ -76,8 +79,9 @@ pub async fn run(config: Config, file: &Path, crew: Crew) -> Result<()> {
 async fn reload(file: &Path, proxy: &Arc<Proxy>, surroundings: &Surroundings, listeners: &mut Listeners) {
     match next_generation(file, proxy, surroundings, listeners).await {
         Ok(number) => {
-            surroundings.metrics.generation_began(number);
             tracing::info!(generation = number, "reloaded");
+            logging::flush();
+            surroundings.metrics.generation_began(number);
         }
         Err(error) => {
             surroundings.metrics.reload_failed();
