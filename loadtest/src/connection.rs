@@ -35,6 +35,12 @@ pub(crate) enum Failure {
     /// It did not come about.
     #[error("connect: {}", .0.kind())]
     Connect(io::Error),
+    /// It did not come about: there is no port left.
+    #[error("connect: no port is free (more source addresses: --bind)")]
+    NoPort,
+    /// It did not come about: there is no descriptor left.
+    #[error("connect: no descriptor is free (ulimit -n)")]
+    NoDescriptor,
     /// The socket failed.
     #[error("connection: {}", .0.kind())]
     Io(#[from] io::Error),
@@ -56,6 +62,21 @@ pub(crate) enum Failure {
     /// The server turned us away, or said good-bye.
     #[error("turned away with {0}")]
     TurnedAway(u16),
+}
+
+impl Failure {
+    fn connect(error: io::Error) -> Self {
+        match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::AddrNotAvailable, _) => Self::NoPort,
+            (_, Some(libc::EMFILE | libc::ENFILE)) => Self::NoDescriptor,
+            _ => Self::Connect(error),
+        }
+    }
+
+    /// Whether there was no connection to fail.
+    pub(crate) fn is_no_connection(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::NoPort | Self::NoDescriptor)
+    }
 }
 
 /// A connection.
@@ -100,7 +121,7 @@ impl Connection {
         trickle: Option<Trickle>,
     ) -> Result<Self, Failure> {
         let mut patience = Patience { limit, timer: Box::pin(sleep(limit)) };
-        let stream = patience.wait(connect(server, source)).await?.map_err(Failure::Connect)?;
+        let stream = patience.wait(connect(server, source)).await?.map_err(Failure::connect)?;
         // Where nobody listens on a port of the range that outgoing connections take theirs from, one of many meets itself.
         if stream.local_addr()? == server {
             return Err(Failure::Connect(io::ErrorKind::ConnectionRefused.into()));

@@ -65,9 +65,12 @@ impl Load {
         Self { name, plan, shares, tasks, control, ready, start, end: None, timeline: Vec::new(), looked: start }
     }
 
-    /// Returns when each session has had its first connection, or could not have it. Not for open loops, whose sessions
+    /// Returns when each session has had its first connection, or could not have it; in an open loop at once, because sessions
     /// come as they are needed.
     pub(crate) async fn ready(&self) {
+        if matches!(self.plan.loop_, Loop::Open { .. }) {
+            return;
+        }
         // The semaphore is never closed.
         let _ = self.ready.acquire_many(self.plan.sessions).await;
     }

@@ -30,6 +30,9 @@ pub(crate) enum Standing {
     Acknowledged,
 }
 
+/// A server that answers with ever new codes is not worth more memory.
+const MOST_EXAMPLES: usize = 100;
+
 /// Counts and latencies. Each thread has its own, which are added up.
 #[derive(Debug, Default)]
 pub(crate) struct Measurements {
@@ -37,6 +40,8 @@ pub(crate) struct Measurements {
     latencies: [Option<Latency>; Phase::ALL.len()],
     /// By phase and code; there are few.
     replies: Vec<((Phase, u16), u64)>,
+    /// Of replies that refuse something, what the server said first.
+    examples: BTreeMap<(Phase, u16), String>,
     /// By what the failure says of itself.
     errors: BTreeMap<String, u64>,
     /// Messages begun: taken from the plan.
@@ -115,6 +120,13 @@ impl Measurements {
         self.count_replies((phase, code), 1);
     }
 
+    /// What a reply said that refused something.
+    pub(crate) fn example(&mut self, phase: Phase, code: u16, text: impl FnOnce() -> String) {
+        if self.examples.len() < MOST_EXAMPLES {
+            self.examples.entry((phase, code)).or_insert_with(text);
+        }
+    }
+
     fn count_replies(&mut self, kind: (Phase, u16), count: u64) {
         match self.replies.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, known)) => *known += count,
@@ -158,6 +170,9 @@ impl Measurements {
         }
         for (kind, count) in &other.replies {
             self.count_replies(*kind, *count);
+        }
+        for (&(phase, code), text) in &other.examples {
+            self.example(phase, code, || text.clone());
         }
         for (error, count) in &other.errors {
             *self.errors.entry(error.clone()).or_default() += count;
@@ -204,7 +219,7 @@ impl Measurements {
             code: Some(code),
             error: None,
             count,
-            example: String::new(),
+            example: self.examples.get(&(phase, code)).cloned().unwrap_or_default(),
         });
         let errors = self.errors.iter().map(|(error, &count)| model::Failure {
             phase: None,

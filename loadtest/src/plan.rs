@@ -63,7 +63,7 @@ impl Plan {
             [] => Contents::generated(options.size, options.seed)?,
             paths => Contents::from_files(paths)?,
         };
-        let endless = if options.duration.is_some() || options.idle { u64::MAX } else { 1000 };
+        let endless = if options.duration.is_some() || options.idle || options.background { u64::MAX } else { 1000 };
         let slow = options.slow.map(|rate| Trickle { part: options.slow_part, rate: rate.0.max(1) });
         let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
         Ok(Self {

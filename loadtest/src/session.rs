@@ -309,8 +309,14 @@ impl<'a> Session<'a> {
             | ClientEvent::Chunk(reply)
             | ClientEvent::Noop(reply) => return Err(Failure::TurnedAway(reply.code())),
         };
-        self.measured().replied(phase, start.elapsed(), reply.code());
-        self.closing |= reply.code() == 421;
+        let code = reply.code();
+        let mut measured = self.measured();
+        measured.replied(phase, start.elapsed(), code);
+        if code >= 400 {
+            measured.example(phase, code, || reply.to_string().trim_end().to_owned());
+        }
+        drop(measured);
+        self.closing |= code == 421;
         Ok(reply)
     }
 

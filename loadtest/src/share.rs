@@ -43,7 +43,7 @@ pub(crate) struct Share {
 /// Idle connections that a thread opens at once: fewer than a backlog.
 const OPENING: usize = 64;
 
-/// After a connection that did not come about, in a load that lasts for a time: trying on at full speed measures nothing.
+/// After a connection that did not come about, in a closed loop without an end: trying on at full speed measures nothing.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 impl Share {
@@ -200,7 +200,10 @@ async fn connection(
             if share.plan.proof.is_some() {
                 share.measured().account(job.number, Standing::NotTaken);
             }
-            if matches!(failure, Failure::Connect(_)) && share.plan.duration.is_some() {
+            if failure.is_no_connection()
+                && matches!(share.plan.loop_, Loop::Closed { .. })
+                && share.plan.messages().is_none()
+            {
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
             return share.next(slot, true).await;

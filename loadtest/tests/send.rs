@@ -156,14 +156,20 @@ async fn check_failure(behaviour: Behaviour, arguments: &[&str], expected: [u64;
 #[tokio::test]
 async fn a_refused_message_is_a_failure() {
     let json = check_failure(Behaviour { refused_message: 2, ..Behaviour::default() }, &[], [4, 1, 0]).await;
-    assert_eq!(json["failures"], serde_json::json!([{"phase": "end_of_data", "code": 451, "count": 1}]));
+    assert_eq!(
+        json["failures"],
+        serde_json::json!([{"phase": "end_of_data", "code": 451, "count": 1, "example": "451 4.3.0 Not now"}])
+    );
 }
 
 #[tokio::test]
 async fn refused_recipients_are_failures() {
     let all = Behaviour { refused_recipients: "recipient", ..Behaviour::default() };
     let json = check_failure(all, &[], [0, 5, 0]).await;
-    assert_eq!(json["failures"], serde_json::json!([{"phase": "rcpt", "code": 550, "count": 5}]));
+    assert_eq!(
+        json["failures"],
+        serde_json::json!([{"phase": "rcpt", "code": 550, "count": 5, "example": "550 5.1.1 Nobody"}])
+    );
     let some = Behaviour { refused_recipients: "recipient-2", ..Behaviour::default() };
     check_failure(some, &["--recipients", "3"], [0, 5, 0]).await;
 }
@@ -179,13 +185,19 @@ async fn a_lost_connection_is_replaced() {
 async fn after_421_the_connection_is_replaced() {
     let json = check_failure(Behaviour { messages_per_connection: 2, ..Behaviour::default() }, &[], [4, 1, 0]).await;
     assert_eq!(json["connections"], 2);
-    assert_eq!(json["failures"], serde_json::json!([{"phase": "mail", "code": 421, "count": 1}]));
+    assert_eq!(
+        json["failures"],
+        serde_json::json!([{"phase": "mail", "code": 421, "count": 1, "example": "421 4.7.0 Enough"}])
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_turns_everybody_away_refuses_each_message() {
     let json = check_failure(Behaviour { turns_away: true, ..Behaviour::default() }, &[], [0, 5, 0]).await;
-    assert_eq!(json["failures"], serde_json::json!([{"phase": "greeting", "code": 554, "count": 5}]));
+    assert_eq!(
+        json["failures"],
+        serde_json::json!([{"phase": "greeting", "code": 554, "count": 5, "example": "554 sink.example"}])
+    );
 }
 
 #[tokio::test]

@@ -131,7 +131,9 @@ impl Scenario {
 
     fn parse(text: &str, path: &Path) -> anyhow::Result<Self> {
         let mut scenario: Self = toml::from_str(text).with_context(|| path.display().to_string())?;
-        scenario.complete(path.parent().unwrap_or_else(|| Path::new(""))).with_context(|| path.display().to_string())?;
+        scenario
+            .complete(path.parent().unwrap_or_else(|| Path::new("")))
+            .with_context(|| path.display().to_string())?;
         Ok(scenario)
     }
 

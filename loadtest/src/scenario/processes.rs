@@ -31,7 +31,7 @@ struct Peak {
     descriptors: u64,
 }
 
-/// Descendants come and go, and finding them means reading all of /proc.
+/// Descendants come and go, and finding them means reading all of /proc; counting descriptors means reading as many names.
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// In memory: some hours.
@@ -62,6 +62,7 @@ impl Watched {
     pub(crate) fn begin_step(&mut self) {
         self.refreshed = None;
         self.refresh();
+        self.refreshed = None;
         self.peak = Peak::default();
         self.cpu_before_step = self.cpu();
         for member in &self.members {
@@ -72,7 +73,7 @@ impl Watched {
 
     /// Takes a sample. `epoch`: when everything began.
     pub(crate) fn sample(&mut self, epoch: Instant) {
-        self.refresh();
+        let refreshed = self.refresh();
         let now = Instant::now();
         let cpu = self.cpu();
         let (mut memory, mut highest) = (0, 0);
@@ -81,8 +82,10 @@ impl Watched {
             let resident = kibibytes(&status, "VmRSS:");
             memory += resident;
             highest += kibibytes(&status, "VmHWM:").max(resident);
-            let descriptors = fs::read_dir(proc(*member, "fd")).map_or(0, |entries| entries.count() as u64);
-            self.peak.descriptors = self.peak.descriptors.max(descriptors);
+            if refreshed {
+                let descriptors = fs::read_dir(proc(*member, "fd")).map_or(0, |entries| entries.count() as u64);
+                self.peak.descriptors = self.peak.descriptors.max(descriptors);
+            }
         }
         self.peak.memory = self.peak.memory.max(highest);
         self.peak_of_all = self.peak_of_all.max(highest);
@@ -118,12 +121,14 @@ impl Watched {
         }
     }
 
-    fn refresh(&mut self) {
-        if self.refreshed.is_some_and(|time| time.elapsed() < REFRESH) {
-            return;
+    /// Finds the members again when it is time; true when it was.
+    fn refresh(&mut self) -> bool {
+        let due = self.refreshed.is_none_or(|time| time.elapsed() >= REFRESH);
+        if due {
+            self.refreshed = Some(Instant::now());
+            self.members = family(self.root);
         }
-        self.refreshed = Some(Instant::now());
-        self.members = family(self.root);
+        due
     }
 
     /// Seconds of processor time, with that of descendants that are no more.

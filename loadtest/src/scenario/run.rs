@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -64,9 +64,13 @@ pub(crate) async fn run(arguments: &RunArguments) -> anyhow::Result<Results> {
     placeholders.sink = sink.as_ref().and_then(|sink| sink.addresses().first()).map(ToString::to_string);
     let (target, servers) = match &arguments.target {
         Some(target) => (target.clone(), Vec::new()),
-        None => {
-            servers(&scenario, &mut placeholders).await.with_context(|| arguments.scenario.display().to_string())?
-        }
+        None => tokio::select! {
+            started = servers(&scenario, &mut placeholders) => {
+                started.with_context(|| arguments.scenario.display().to_string())?
+            }
+            // Dropped, they are killed.
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        },
     };
     let watched = servers.iter().filter_map(|server| Some(Watched::new(&server.name, server.process()?)));
     let mut stage = Stage {

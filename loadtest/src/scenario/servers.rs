@@ -159,6 +159,8 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors)
+            // A SIGINT at the terminal is for the load: servers are to see the rest of it.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("command: {program:?} cannot be started; is it installed?"))?;
