@@ -82,11 +82,16 @@ impl Selection {
     /// mailweir-load: as it was named, or from beside a binary of mailweir, or of this program.
     pub(super) fn generator(&self) -> PathBuf {
         let binaries = self.binary.iter().map(|text| PathBuf::from(path_of(text)));
-        let beside = binaries.chain([release()]).chain(std::env::current_exe());
-        let beside = beside.map(|path| path.with_file_name("mailweir-load"));
-        let found = self.generator.clone().into_iter().chain(beside).find(|path| path.is_file());
-        std::path::absolute(found.unwrap_or_default()).unwrap_or_default()
+        let named = self.generator.as_ref().and_then(|path| std::path::absolute(path).ok());
+        named.unwrap_or_else(|| generator_beside(binaries.chain([release()])))
     }
+}
+
+/// The mailweir-load beside one of these, or beside this program; an empty path when there is none.
+pub(super) fn generator_beside(programs: impl Iterator<Item = PathBuf>) -> PathBuf {
+    let beside = programs.chain(std::env::current_exe()).map(|path| path.with_file_name("mailweir-load"));
+    let found = beside.map(std::path::absolute).filter_map(Result::ok).find(|path| path.is_file());
+    found.unwrap_or_default()
 }
 
 /// The path in LABEL=PATH, or in PATH.

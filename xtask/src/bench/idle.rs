@@ -1,12 +1,13 @@
 //! `cargo xtask bench idle`: what a server's memory grows by with each client that has greeted it and says no more.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use mailweir_testkit::certificates;
 use mailweir_testkit::tls::{self, ClientConfig};
-use mailweir_testkit::{certificates, ports};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -14,9 +15,7 @@ use tokio::task::JoinSet;
 
 use super::contestant::{Contestant, Selection};
 use super::scenario::Scenario;
-use super::server::{Place, Server};
-use super::surroundings::Surroundings;
-use super::traffic::Sink;
+use super::stage::Stage;
 
 /// What can be said on the command line.
 #[derive(Debug, clap::Args)]
@@ -55,23 +54,16 @@ pub(super) async fn run(options: &Options) -> Result<()> {
 
 /// Bytes of a connection.
 async fn measure(contestant: &Contestant, scenario: &'static Scenario, connections: u32) -> Result<u64> {
-    let sink = Sink::start().await?;
-    let surroundings = Surroundings::set(sink.address).await?;
-    let place = Place {
-        listen: ports::free()?,
-        upstream: sink.address,
-        binary: contestant.binary.clone(),
-        plugins: contestant.plugins.clone(),
-    };
-    let server = Server::start(contestant.peer, scenario, &place, &surroundings).await?;
+    let stage = Stage::set(scenario, PathBuf::new(), 1).await?;
+    let server = stage.start(contestant).await?;
     let tls = match scenario.tls {
-        true => Some(certificates::client_config(&surroundings.authority_file())?),
+        true => Some(certificates::client_config(&stage.surroundings.authority_file())?),
         false => None,
     };
-    drop(open(place.listen, connections.div_ceil(WARM_UP), tls.as_ref()).await.with_context(|| server.log())?);
+    drop(open(server.address, connections.div_ceil(WARM_UP), tls.as_ref()).await.with_context(|| server.log())?);
     server.wait_until_idle().await?;
     let before = server.tree.anonymous()?;
-    let clients = open(place.listen, connections, tls.as_ref()).await.with_context(|| server.log())?;
+    let clients = open(server.address, connections, tls.as_ref()).await.with_context(|| server.log())?;
     server.wait_until_idle().await?;
     let after = server.tree.anonymous()?;
     drop(clients);

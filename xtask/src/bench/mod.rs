@@ -11,6 +11,7 @@ mod message;
 mod surroundings;
 mod server;
 mod traffic;
+mod stage;
 mod sample;
 mod table;
 mod contestant;

@@ -3,15 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use mailweir_testkit::ports;
 
 use super::contestant::{Contestant, Selection};
-use super::sample::{self, Sample, Samples};
+use super::sample::Samples;
 use super::scenario::{SCENARIOS, Scenario};
-use super::server::{Place, Server};
-use super::surroundings::Surroundings;
+use super::server::Server;
+use super::stage::Stage;
 use super::table::{self, Outcome};
-use super::traffic::{Generator, Sink};
 
 /// What can be said on the command line.
 #[derive(Debug, clap::Args)]
@@ -62,24 +60,13 @@ pub(super) async fn run(options: &Options) -> Result<()> {
 
 /// Starts every server that has a place in the scenario, and gives each its turn in each round.
 async fn measure(scenario: &'static Scenario, contestants: &[Contestant], options: &Options) -> Result<Outcome> {
-    let sink = Sink::start().await?;
-    let surroundings = Surroundings::set(sink.address).await?;
-    let stage = Stage {
-        generator: Generator {
-            mailweir_load: options.selection.generator(),
-            sessions: options.sessions,
-            message: surroundings.message(scenario.content)?,
-        },
-        scenario,
-        sink,
-        surroundings,
-    };
+    let stage = Stage::set(scenario, options.selection.generator(), options.sessions).await?;
     let total = options.messages.unwrap_or(scenario.messages);
     let mut outcome = Outcome { scenario: scenario.name, messages: total, ..Outcome::default() };
     let mut running = Vec::new();
     for contestant in contestants.iter().filter(|contestant| contestant.peer.takes_part(scenario)) {
         let messages = (total / contestant.peer.slowness).max(options.sessions);
-        match stage.start(contestant, messages).await {
+        match stage.start_warm(contestant, messages).await {
             Ok(server) => running.push(Running { contestant, server, messages, samples: Samples::default() }),
             Err(error) => outcome.failures.push((contestant.label.clone(), format!("{error:#}"))),
         }
@@ -104,39 +91,6 @@ struct Running<'a> {
     /// Of a sample.
     messages: u32,
     samples: Samples,
-}
-
-/// What all servers of a scenario have in common.
-struct Stage {
-    scenario: &'static Scenario,
-    sink: Sink,
-    surroundings: Surroundings,
-    generator: Generator,
-}
-
-impl Stage {
-    /// A server that has had some messages: its caches are warm, its code is compiled.
-    async fn start(&self, contestant: &Contestant, messages: u32) -> Result<Server> {
-        let place = Place {
-            listen: ports::free()?,
-            upstream: self.sink.address,
-            binary: contestant.binary.clone(),
-            plugins: contestant.plugins.clone(),
-        };
-        let server = Server::start(contestant.peer, self.scenario, &place, &self.surroundings).await?;
-        let few = messages.div_ceil(4).max(self.generator.sessions);
-        if let Err(error) = self.sample(&server, few).await {
-            // That it had to be killed would say less.
-            let _ = server.stop();
-            return Err(error);
-        }
-        server.wait_until_idle().await?;
-        Ok(server)
-    }
-
-    async fn sample(&self, server: &Server, messages: u32) -> Result<Sample> {
-        sample::take(server, &self.sink, &self.surroundings, &self.generator, self.scenario, messages).await
-    }
 }
 
 fn scenarios(names: &[String]) -> Result<Vec<&'static Scenario>> {

@@ -5,15 +5,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use mailweir_testkit::{ports, programs};
+use mailweir_testkit::programs;
 use tokio::process::Command as Process;
 
+use super::contestant::{self, Contestant};
 use super::instructions::binaries::{self, Profile};
-use super::peer::{MAILWEIR, Place};
-use super::sample;
+use super::peer::MAILWEIR;
 use super::scenario::{SCENARIOS, Scenario};
-use super::server::Server;
-use super::traffic::Sink;
+use super::stage::Stage;
 
 /// The tool that draws, as a crate.
 const INFERNO: [&str; 3] = ["inferno", "--version", "0.12.6"];
@@ -59,16 +58,23 @@ pub(super) async fn run(options: &Options) -> Result<()> {
 }
 
 /// The proxy, while it is sent as much as it takes.
-async fn under_load(root: &Path, scenario: &Scenario, options: &Options, profile: Profile, data: &Path) -> Result<()> {
-    let sink = Sink::start().await?;
-    let place = Place {
-        listen: ports::free()?,
-        upstream: sink.address,
+async fn under_load(
+    root: &Path,
+    scenario: &'static Scenario,
+    options: &Options,
+    profile: Profile,
+    data: &Path,
+) -> Result<()> {
+    let proxy = Contestant {
+        label: MAILWEIR.name.to_owned(),
+        peer: MAILWEIR,
         binary: binaries::proxy(root, profile)?,
         plugins: root.join("target/plugins"),
     };
-    let server = Server::start(MAILWEIR, scenario, &place).await?;
-    let warm = sample::take(&server, &sink, scenario, scenario.messages, SESSIONS).await?;
+    let generator = contestant::generator_beside([proxy.binary.clone()].into_iter());
+    let stage = Stage::set(scenario, generator, SESSIONS).await?;
+    let server = stage.start(&proxy).await?;
+    let warm = stage.sample(&server, scenario.messages).await?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of messages, about")]
     let messages = (warm.rate * f64::from(options.seconds)) as u32;
     let mut perf = Process::new("perf");
@@ -78,13 +84,13 @@ async fn under_load(root: &Path, scenario: &Scenario, options: &Options, profile
     }
     let mut perf = perf.kill_on_drop(true).spawn().context("perf did not start")?;
     tokio::time::sleep(ATTACHED).await;
-    let sample = sample::take(&server, &sink, scenario, messages.max(SESSIONS), SESSIONS).await?;
+    let sample = stage.sample(&server, messages.max(SESSIONS)).await?;
     if let Some(id) = perf.id() {
         programs::signal(id, "INT").await?;
     }
     perf.wait().await?;
     println!("{messages} messages, {:.0} µs of CPU time each, perf's share included", sample.cost);
-    server.stop().await
+    server.stop()
 }
 
 /// A case of the benches, again and again.

@@ -5,10 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::scenario::Scenario;
 use super::server::Server;
-use super::surroundings::Surroundings;
-use super::traffic::{Generator, Sink};
+use super::stage::Stage;
 
 /// What messages cost in one server, once.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,14 +28,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// When not every message arrived, or more did.
-pub(super) async fn take(
-    server: &Server,
-    sink: &Sink,
-    surroundings: &Surroundings,
-    generator: &Generator,
-    scenario: &Scenario,
-    messages: u32,
-) -> Result<Sample> {
+pub(super) async fn take(server: &Server, stage: &Stage, messages: u32) -> Result<Sample> {
+    let Stage { scenario, sink, surroundings, generator } = stage;
     let (taken, asked) = (sink.count(), surroundings.queries());
     let before = server.tree.cpu()?;
     let duration = generator.send(scenario, server.address, messages).await.with_context(|| server.log())?;
