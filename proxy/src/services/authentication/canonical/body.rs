@@ -181,13 +181,8 @@ fn simple_run(bytes: &[u8]) -> usize {
 fn relaxed_run(bytes: &[u8]) -> usize {
     let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r');
     let mut from = 0;
-    #[cfg(target_arch = "x86_64")]
-    while let Some(block) = bytes[from..].first_chunk() {
-        let kept = block::kept(block);
-        from += kept;
-        if kept < block::STEP {
-            return from;
-        }
+    while let Some(block) = bytes[from..].first_chunk().filter(|block| is_kept(block)) {
+        from += block.len() - BEHIND;
     }
     while let Some(found) = blank(&bytes[from..]) {
         let at = from + found;
@@ -200,37 +195,22 @@ fn relaxed_run(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// The same for many bytes at once: in text there is a space every few bytes, and stopping at each takes longer than hashing.
-#[cfg(target_arch = "x86_64")]
-mod block {
-    use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+/// Bytes that are looked at together, and how many behind each say whether it stays.
+const BLOCK: usize = 64;
+const BEHIND: usize = 2;
 
-    /// How far one block brings us: what its last bytes are is seen by what follows.
-    pub(super) const STEP: usize = 62;
-
-    /// How many bytes stay as they are, at most [`STEP`].
-    pub(super) fn kept(block: &[u8; 64]) -> usize {
-        let (spaces, tabs, crs, lfs) = (bits(block, b' '), bits(block, b'\t'), bits(block, b'\r'), bits(block, b'\n'));
-        let blank = spaces | tabs | crs;
-        let changed = tabs | (spaces & (blank >> 1)) | (crs & (!(lfs >> 1) | (blank >> 2)));
-        (changed.trailing_zeros() as usize).min(STEP)
+/// Whether all but the last two of these bytes stay as they are. In text there is a space every few bytes, and stopping at
+/// each takes longer than hashing; without a branch, many bytes are compared at once.
+fn is_kept(block: &[u8; BLOCK + BEHIND]) -> bool {
+    let is_blank = |byte: u8| (byte == b' ') | (byte == b'\t') | (byte == b'\r');
+    let mut is_changed = false;
+    for at in 0..BLOCK {
+        let (byte, next, after) = (block[at], block[at + 1], block[at + 2]);
+        is_changed |= (byte == b'\t')
+            | ((byte == b' ') & is_blank(next))
+            | ((byte == b'\r') & ((next != b'\n') | is_blank(after)));
     }
-
-    /// Where this byte stands, the first place being the lowest bit.
-    fn bits(block: &[u8; 64], byte: u8) -> u64 {
-        let wanted = _mm_set1_epi8(byte.cast_signed());
-        let (quarters, _) = block.as_chunks::<16>();
-        quarters.iter().rev().fold(0, |bits, quarter| {
-            let found = _mm_movemask_epi8(_mm_cmpeq_epi8(vector(quarter), wanted));
-            bits << 16 | u64::from(found.cast_unsigned())
-        })
-    }
-
-    fn vector(bytes: &[u8; 16]) -> __m128i {
-        let value = u128::from_le_bytes(*bytes);
-        // Both halves, as they are.
-        _mm_set_epi64x((value >> 64) as i64, value as i64)
-    }
+    !is_changed
 }
 
 /// The first space, tab or CR. Eight bytes at a time: any byte below 0x21 ends the fast way.
