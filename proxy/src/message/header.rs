@@ -121,7 +121,7 @@ impl<'a> Field<'a> {
 /// What mail-parser makes of a value without encoded words.
 fn unfolded(value: &[u8]) -> String {
     let mut text = String::with_capacity(value.len());
-    for line in value.split(|&byte| byte == b'\n').map(|line| trimmed(line)).filter(|line| !line.is_empty()) {
+    for line in value.split(|&byte| byte == b'\n').map(trimmed).filter(|line| !line.is_empty()) {
         if !text.is_empty() {
             text.push(' ');
         }

@@ -153,8 +153,14 @@ impl Bytes {
             HirKind::Repetition(repetition) => self.add_first(&repetition.sub) || repetition.min == 0,
             HirKind::Capture(capture) => self.add_first(&capture.sub),
             HirKind::Concat(parts) => parts.iter().all(|part| self.add_first(part)),
-            // Each of them, whichever may be empty.
-            HirKind::Alternation(parts) => parts.iter().fold(false, |empty, part| self.add_first(part) || empty),
+            HirKind::Alternation(parts) => {
+                // Each of them is added, whichever may be empty.
+                let mut may_be_empty = false;
+                for part in parts {
+                    may_be_empty |= self.add_first(part);
+                }
+                may_be_empty
+            }
         }
     }
 }
