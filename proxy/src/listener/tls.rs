@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CipherSuite, ServerConfig};
 use thiserror::Error;
 
 use crate::config::Certificate;
@@ -64,8 +64,30 @@ struct Watched {
 
 impl Default for CertificateStore {
     fn default() -> Self {
-        Self { provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()), watched: Arc::default() }
+        Self { provider: Arc::new(provider()), watched: Arc::default() }
     }
+}
+
+/// The library's own, with AES-128 first. It is as far out of reach as AES-256, and costs a quarter less.
+fn provider() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| match suite.suite() {
+        CipherSuite::TLS13_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        | CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => 0,
+        _ => 1,
+    });
+    provider
+}
+
+/// Whether AES is cheap here. Where it is not, the client's order counts: it may want ChaCha20.
+fn has_fast_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    return false;
 }
 
 impl CertificateStore {
@@ -83,6 +105,9 @@ impl CertificateStore {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&watched) as Arc<dyn ResolvesServerCert>);
         config.ticketer = Arc::new(Tickets::new(watched).map_err(pair_error)?);
+        config.ignore_client_order = has_fast_aes();
+        // Each costs a derivation and an encryption. Mail clients remember one session of a server.
+        config.send_tls13_tickets = 1;
         // Sessions resume by ticket or not at all: what is kept here would outlive the certificate.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         Ok(Arc::new(config))

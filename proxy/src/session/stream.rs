@@ -323,6 +323,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_has_agreed_is_not_lingered_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for (parting, is_over) in [(Parting::Agreed, true), (Parting::Open, false)] {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let stream = ClientStream::Plain(listener.accept().await.unwrap().0);
+            let mut last = BytesMut::from("221 bye\r\n");
+            let mut closing = Box::pin(stream.close(&mut last, parting));
+            let first = poll_fn(|context| Poll::Ready(closing.as_mut().poll(context))).await;
+            assert_eq!(first.is_ready(), is_over, "{parting:?}");
+            let reading = async move {
+                let mut said = String::new();
+                client.read_to_string(&mut said).await.unwrap();
+                // It goes away first, and is not waited for any longer.
+                said
+            };
+            let said = if is_over { reading.await } else { tokio::join!(reading, closing).0 };
+            assert_eq!(said, "221 bye\r\n", "{parting:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_kept_of_a_message_pins_little_more_than_itself() {
         const SIZE: usize = 1024 * 1024;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -186,3 +186,18 @@ fn content_is_told_from_commands() {
     assert_eq!(content_after(&["BDAT 2\r\n", "-No", "ab", "BDAT 1 LAST\r\n", "c"]), [true, true, false, true, false]);
     assert_eq!(content_after(&["RSET\r\nBDAT 2\r\n", "ab"]), [true, false], "dropped");
 }
+
+#[test]
+fn who_quits_after_all_replies_has_nothing_more_to_say() {
+    for (before, is_written, expected) in [("", true, true), ("NOOP\r\n", true, true), ("NOOP\r\n", false, false)] {
+        let mut server = greeted(TlsPolicy::Off);
+        server.output().clear();
+        assert!(!server.has_quit());
+        feed(&mut server, before.as_bytes());
+        if is_written {
+            server.output().clear();
+        }
+        assert_eq!(feed(&mut server, b"QUIT\r\n"), [Event::Close]);
+        assert_eq!(server.has_quit(), expected, "{before:?}, written: {is_written}");
+    }
+}

@@ -51,6 +51,8 @@ pub struct Secured {
     outgoing: Vec<u8>,
     /// The client has said that nothing more comes.
     ended: bool,
+    /// The client has sent what cannot be: nothing is believed or said any more.
+    broken: bool,
 }
 
 impl Secured {
@@ -65,6 +67,7 @@ impl Secured {
             plaintext: BytesMut::new(),
             outgoing: Vec::new(),
             ended: false,
+            broken: false,
         };
         while secured.connection.is_handshaking() {
             let received = std::future::poll_fn(|context| {
@@ -174,6 +177,9 @@ impl Secured {
         plaintext: &mut BytesMut,
         room: usize,
     ) -> Poll<io::Result<()>> {
+        if self.broken {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        }
         ready!(self.stream.poll_read_ready(context))?;
         CIPHERTEXT.with_borrow_mut(|ciphertext| {
             ciphertext.resize(MOST_HELD + READ, 0);
@@ -232,6 +238,7 @@ impl Secured {
                     false
                 }
                 Err(error) => {
+                    self.broken = true;
                     self.queue_alert(&mut arrived[taken + discard..]);
                     return Err(invalid(error));
                 }
@@ -262,6 +269,9 @@ impl Secured {
         &mut self,
         write: impl FnOnce(WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<()> {
+        if self.broken {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         loop {
             // What has come in part is shown again: the state of the connection may refer to it.
             let UnbufferedStatus { discard, state } = self.connection.process_tls_records(&mut self.incoming);
@@ -341,3 +351,6 @@ fn content_of_records(ciphertext: &[u8]) -> usize {
 fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
+
+#[cfg(test)]
+mod tests;
