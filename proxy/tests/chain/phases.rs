@@ -1,7 +1,7 @@
 //! Who is called when, and what nobody asked for.
 
 use mailweir::chain::Ruling;
-use mailweir::host::Phases;
+use mailweir::host::{Cost, Phases};
 
 use crate::stage::{MESSAGE, Stage, disposed, end, envelope, message, record};
 use crate::support::facts;
@@ -26,6 +26,34 @@ async fn a_phase_nobody_asked_for_makes_no_sandbox() {
     end(&mut run).await;
     assert_eq!(made(), before + 2);
     assert_eq!((stage.all_calls("a"), stage.all_calls("b")), (1, 1));
+}
+
+/// It traps at whatever is called in it, its transaction's beginning included.
+#[tokio::test]
+async fn a_filter_that_asked_for_nothing_gets_no_instance_and_no_call() {
+    let stage = Stage::new();
+    let chain = stage.chain(&["wants-nothing", "end: pass"]).await;
+    let made = || stage.bench.host.counters().created;
+    let before = made();
+    for messages in 1..4 {
+        let mut run = stage.start(&chain);
+        run.connect().await;
+        run.helo(facts()).await;
+        run.mail("a@example.com").await;
+        run.rcpt("b@example.net").await;
+        run.headers(&message(MESSAGE), &envelope()).await;
+        run.body(MESSAGE).await;
+        assert_eq!(disposed(&end(&mut run).await), "deliver");
+        // The other filter's.
+        assert_eq!(made(), before + messages);
+        let idle = record(&run, "a");
+        assert!(!idle.called && idle.failed.is_none());
+        assert_eq!(idle.cost, Cost::default());
+    }
+    let mut aborted = stage.start(&chain);
+    aborted.mail("a@example.com").await;
+    aborted.abort().await;
+    assert_eq!(made(), before + 3);
 }
 
 #[tokio::test]

@@ -1,1 +1,10 @@
-;; Asks for no phase at all.
+;; Asks for no phase at all, and traps at each.
+(func $constructor (param i32) (result i32) (unreachable))
+(func $on-connect (param i32) (result i32) (unreachable))
+(func $on-helo (param i32 i32 i32) (result i32) (unreachable))
+(func $on-mail (param i32 i32 i32) (result i32) (unreachable))
+(func $on-rcpt (param i32 i32 i32) (result i32) (unreachable))
+(func $on-headers (param i32 i32) (result i32) (unreachable))
+(func $on-body (param i32 i32 i32) (result i32) (unreachable))
+(func $on-end (param i32 i32) (result i32) (unreachable))
+(func $on-abort (param i32) (unreachable))
