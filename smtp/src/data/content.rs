@@ -2,13 +2,14 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::{BareNewline, Framing, MessageFault, MessageSummary};
+use super::{BareNewline, Framing, MessageFault, MessageSummary, Unremarkable, unremarkable};
 
 /// What is known of a message so far, whatever its framing.
 #[derive(Debug)]
 pub(super) struct Content {
     framing: Framing,
     newlines: BareNewline,
+    pub(super) unremarkable: Unremarkable,
     /// The most octets.
     pub(super) limit: u64,
     /// Octets so far, without stuffing.
@@ -56,6 +57,7 @@ impl Content {
         Self {
             framing,
             newlines,
+            unremarkable,
             limit,
             size: 0,
             place: Place::LineStart,
@@ -146,8 +148,8 @@ impl Content {
                     self.place = Place::InLine;
                     break Stop::Edit { remove: 0, insert: b"." };
                 }
-                (_, first) if first != b'\n' && is_unremarkable(rest) => {
-                    position += BLOCK;
+                (_, first) if let passed @ 1.. = self.passed(first, rest) => {
+                    position += passed;
                     self.place = match bytes[position - 1] {
                         b'\r' => Place::AfterCr,
                         b'\n' => Place::LineStart,
@@ -187,6 +189,11 @@ impl Content {
         (position, stop)
     }
 
+    /// Octets that need no look, whatever came before them; a LF at the beginning does.
+    fn passed(&self, first: u8, rest: &[u8]) -> usize {
+        if first == b'\n' { 0 } else { (self.unremarkable)(rest) }
+    }
+
     /// A CR that ended the last chunk was a bare one.
     pub(super) fn end_of_chunks(&mut self) {
         if self.place != Place::AfterCr {
@@ -205,21 +212,4 @@ impl Content {
             _ => self.place = Place::InLine,
         }
     }
-}
-
-/// Octets that are looked at together.
-const BLOCK: usize = 128;
-
-/// Whether the first [`BLOCK`] octets hold nothing to stop at: each CR is followed by LF, each LF (but for the first
-/// octet) follows a CR, and no line begins with `.` or NUL. One octet more is looked at.
-///
-/// Without branches, for the compiler to use vector instructions: several times as fast as going from line to line.
-fn is_unremarkable(bytes: &[u8]) -> bool {
-    let (Some(block), Some(following)) = (bytes.get(..BLOCK), bytes.get(1..=BLOCK)) else { return false };
-    let remarkable = block.iter().zip(following).fold(false, |remarkable, (&octet, &next)| {
-        let bare_newline = (octet == b'\r') != (next == b'\n');
-        let line_to_look_at = (octet == b'\n') & ((next == b'.') | (next == 0));
-        remarkable | bare_newline | line_to_look_at
-    });
-    !remarkable
 }

@@ -13,9 +13,11 @@
 mod scanner;
 mod content;
 mod stuffing;
+mod unremarkable;
 
 pub use scanner::{ChunkScanner, DataScanner, PIECE, Scanned};
 pub use stuffing::{DotStuffer, DotUnstuffer, Pieces};
+pub use unremarkable::{Unremarkable, unremarkable};
 
 use thiserror::Error;
 

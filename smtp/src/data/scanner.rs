@@ -3,11 +3,15 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::content::{Content, Fate};
-use super::{BareNewline, Framing, MessageFault, MessageSummary};
+use super::{BareNewline, Framing, MessageFault, MessageSummary, Unremarkable};
 
 /// Pieces of at least this many octets are handed on, except at the end of a message, so that a client that sends
 /// octet by octet, or chunk by tiny chunk, costs no allocation for each.
 pub const PIECE: usize = 16 * 1024;
+
+/// Where the input has less room than this left, half a piece is handed on as well: for more to be read, it would have to
+/// be moved.
+const LEAST_ROOM: usize = 2 * 1024;
 
 /// What a scanner found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,13 @@ impl DataScanner {
         Self { content: Content::new(Framing::DotStuffed, newlines, limit), verified: 0 }
     }
 
+    /// The same, with another way of passing over ordinary lines.
+    #[must_use]
+    pub fn passing(mut self, unremarkable: Unremarkable) -> Self {
+        self.content.unremarkable = unremarkable;
+        self
+    }
+
     /// Takes the next piece, or the end, from `input`; `None` when more bytes are needed.
     ///
     /// After the end, what is left in `input` are commands, and the scanner is done.
@@ -55,7 +66,8 @@ impl DataScanner {
             return Some(Scanned::End(Err(fault)));
         }
         let ready = self.content.gathered.len() + self.verified;
-        if ready >= PIECE || (ended && ready > 0) {
+        let is_full = || ready >= PIECE / 2 && input.capacity() - input.len() < LEAST_ROOM;
+        if ready >= PIECE || (ended && ready > 0) || is_full() {
             return Some(Scanned::Piece(self.take_verified(input)));
         }
         if !ended {
@@ -88,6 +100,13 @@ impl ChunkScanner {
     /// A message of at most `limit` octets.
     pub fn new(newlines: BareNewline, limit: u64) -> Self {
         Self { content: Content::new(Framing::Plain, newlines, limit) }
+    }
+
+    /// The same, with another way of passing over ordinary lines.
+    #[must_use]
+    pub fn passing(mut self, unremarkable: Unremarkable) -> Self {
+        self.content.unremarkable = unremarkable;
+        self
     }
 
     /// Announces a chunk of `size` octets, which may already be too many.

@@ -1,6 +1,6 @@
 //! What a server allows.
 
-use crate::data::BareNewline;
+use crate::data::{BareNewline, Unremarkable, unremarkable};
 
 /// What a server allows. Made with [`ServerPolicy::new`], then changed field by field.
 #[derive(Debug, Clone)]
@@ -9,6 +9,8 @@ pub struct ServerPolicy {
     pub hostname: String,
     /// What a bare CR or LF in a message leads to. With BODY=BINARYMIME they are content.
     pub bare_newline: BareNewline,
+    /// How ordinary lines of messages are passed over.
+    pub unremarkable: Unremarkable,
     /// STARTTLS.
     pub tls: TlsPolicy,
     /// The most octets of a message.
@@ -34,6 +36,7 @@ impl ServerPolicy {
         Self {
             hostname: hostname.to_owned(),
             bare_newline: BareNewline::Reject,
+            unremarkable,
             tls: TlsPolicy::Off,
             message_size: 50 * 1024 * 1024,
             max_recipients: 1000,

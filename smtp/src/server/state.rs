@@ -218,7 +218,8 @@ impl State {
         match self {
             Self::Asked(Question::Data(transaction)) => {
                 session.write(&Reply::new(354, "", "End data with <CR><LF>.<CR><LF>"));
-                let scanner = DataScanner::new(session.policy.bare_newline, session.size_limit());
+                let scanner = DataScanner::new(session.policy.bare_newline, session.size_limit())
+                    .passing(session.policy.unremarkable);
                 Self::Data(transaction.dialect, scanner)
             }
             Self::Asked(Question::Chunk(transaction, chunk)) => {
@@ -226,7 +227,8 @@ impl State {
                     Some(BodyType::BinaryMime) => BareNewline::Keep,
                     _ => session.policy.bare_newline,
                 };
-                let mut scanner = Box::new(ChunkScanner::new(newlines, session.size_limit()));
+                let mut scanner =
+                    Box::new(ChunkScanner::new(newlines, session.size_limit()).passing(session.policy.unremarkable));
                 scanner.begin(chunk.size);
                 Self::Chunk(transaction, scanner, chunk)
             }
