@@ -96,6 +96,11 @@ impl Run {
         &self.evaluation
     }
 
+    /// Whether nobody has a say in what becomes of the message.
+    pub fn is_without_filters(&self) -> bool {
+        self.seats.is_empty()
+    }
+
     /// Whether a filter wants the raw bytes while they arrive.
     pub fn pushes_early(&self) -> bool {
         self.seats.iter().any(|seat| seat.pushes_early)

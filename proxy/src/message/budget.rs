@@ -236,13 +236,14 @@ impl Budget {
     ///
     /// [`StoreError::Full`] when they do not come free.
     pub async fn reserve(&self, amount: u64, patience: Duration) -> Result<Reservation, StoreError> {
-        match self.reserve_now(amount) {
+        match self.try_reserve(amount) {
             Some(reservation) => Ok(reservation),
-            None => self.wait_for(Instant::now() + patience, || self.reserve_now(amount)).await,
+            None => self.wait_for(Instant::now() + patience, || self.try_reserve(amount)).await,
         }
     }
 
-    fn reserve_now(&self, amount: u64) -> Option<Reservation> {
+    /// The same, if they are free now.
+    pub fn try_reserve(&self, amount: u64) -> Option<Reservation> {
         let permit = self.memory(amount)?;
         self.shared.reserved.fetch_add(amount, Ordering::Relaxed);
         Some(Reservation { permit })
@@ -263,11 +264,11 @@ impl Budget {
         if !message.is_spilled() {
             return Ok(None);
         }
-        if let Some(room) = self.reserve_now(READ_BACK) {
+        if let Some(room) = self.try_reserve(READ_BACK) {
             return Ok(Some(room));
         }
         before_waiting();
-        self.wait_for(deadline, || self.reserve_now(READ_BACK)).await.map(Some)
+        self.wait_for(deadline, || self.try_reserve(READ_BACK)).await.map(Some)
     }
 
     /// A handle for one message: the same account, and a list of its own of what is mapped.

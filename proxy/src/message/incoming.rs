@@ -221,6 +221,16 @@ impl Incoming {
         Ok(Message::header_only(block, &self.budget, self.limits, self.faults))
     }
 
+    /// How it is framed.
+    pub fn framing(&self) -> Framing {
+        self.rope.framing()
+    }
+
+    /// Whether some of it is on disk.
+    pub fn is_spilled(&self) -> bool {
+        self.rope.file().is_some()
+    }
+
     /// Where the body begins among the bytes that arrived, stuffing not counted. None until that is known.
     pub fn body_start(&self) -> Option<u64> {
         match &self.header {

@@ -69,7 +69,31 @@ pub(super) struct Opened {
     since: Instant,
 }
 
+/// What is left of it without the delivery.
+pub(super) struct Rest {
+    destination: Destination,
+    envelope: Envelope,
+    since: Instant,
+}
+
+impl Rest {
+    pub(super) fn with(self, delivery: Delivery) -> Opened {
+        let Self { destination, envelope, since } = self;
+        Opened { delivery, destination, envelope, since }
+    }
+}
+
 impl Opened {
+    /// Whether it holds this envelope, for this destination.
+    pub(super) fn is_for(&self, envelope: &Envelope, destination: Option<&Destination>) -> bool {
+        self.envelope == *envelope && Some(&self.destination) == destination
+    }
+
+    pub(super) fn into_parts(self) -> (Delivery, Rest) {
+        let Self { delivery, destination, envelope, since } = self;
+        (delivery, Rest { destination, envelope, since })
+    }
+
     fn waits(&self) -> Duration {
         let is_wanted = self.destination.route.is_short_of_connections();
         let limit = if is_wanted { UPSTREAM_WAITS_WHEN_WANTED } else { UPSTREAM_WAITS };
@@ -215,6 +239,11 @@ impl Session {
             Err(error) => Outcome::failed(error.reply(), "no turn came for work on the message"),
         };
         self.report(&transaction, size, &outcome);
+        self.answer(outcome);
+    }
+
+    /// What the client is told at the end of its message, or before.
+    pub(super) fn answer(&mut self, outcome: Outcome) {
         if outcome.disconnect {
             self.server.close(outcome.reply);
         } else if outcome.reply.is_positive() {
@@ -234,7 +263,7 @@ impl Session {
                 // It goes nowhere from here.
                 transaction.opened = None;
                 match self.outgoing(transaction, &message, whole).await {
-                    Ok(_) if self.client_has_left(whole).await => Outcome::aborted(),
+                    Ok(_) if self.client_has_left(whole.since.into_std()).await => Outcome::aborted(),
                     Ok((message, _room)) => Box::pin(self.keep(transaction, &message, envelope, &plugin, reason)).await,
                     Err(outcome) => *outcome,
                 }
@@ -248,10 +277,10 @@ impl Session {
 
     /// Whether the client does not wait for the answer any more. It will send the message again, so that it must not be
     /// delivered now.
-    async fn client_has_left(&mut self, whole: &Whole) -> bool {
+    pub(super) async fn client_has_left(&mut self, waits: Instant) -> bool {
         match self.connection.stream.ended(&mut self.input).await {
             None => false,
-            Some(ReadEnd::Closed) if !self.input.is_empty() => whole.since.elapsed() >= HALF_CLOSED,
+            Some(ReadEnd::Closed) if !self.input.is_empty() => waits.elapsed() >= HALF_CLOSED,
             Some(_) => true,
         }
     }
@@ -289,7 +318,7 @@ impl Session {
     }
 
     /// The message with our Received field on top.
-    fn stamped(&self, transaction: &Transaction, message: &Message) -> Result<Message, Reply> {
+    pub(super) fn stamped(&self, transaction: &Transaction, message: &Message) -> Result<Message, Reply> {
         let recipient = match transaction.recipients.as_slice() {
             [(path, _)] => Some(path.as_str()),
             _ => None,
@@ -333,7 +362,7 @@ impl Session {
             && let Some(opened) =
                 transaction.opened.take_if(|opened| opened.destination == *destination && opened.envelope == envelope)
         {
-            if self.client_has_left(whole).await {
+            if self.client_has_left(whole.since.into_std()).await {
                 return Outcome::aborted();
             }
             return hand_over(opened.delivery, message).await;
@@ -348,7 +377,7 @@ impl Session {
                 Err(outcome) => return *outcome,
             }
         }
-        if self.client_has_left(whole).await {
+        if self.client_has_left(whole.since.into_std()).await {
             return Outcome::aborted();
         }
         let mut last = None;
@@ -546,8 +575,13 @@ fn refusal(before: &[Recipient], asked: &[Recipient], replies: &[Reply]) -> Opti
 /// The message goes to the upstream; its reply is the client's.
 async fn hand_over(mut delivery: Delivery, message: &Message) -> Outcome {
     let answer = delivery.message(message).await;
-    // Afterwards: a connection that had died meanwhile may have been replaced by one to another host.
-    let name = name(&delivery);
+    answered(&delivery, answer)
+}
+
+/// What became of a message that was sent.
+pub(super) fn answered(delivery: &Delivery, answer: Result<Reply, UpstreamError>) -> Outcome {
+    // Asked for afterwards: a connection that had died meanwhile may have been replaced by one to another host.
+    let name = name(delivery);
     match answer {
         Ok(reply) => Outcome::upstream(name, reply),
         Err(error) => {

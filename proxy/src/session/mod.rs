@@ -4,12 +4,15 @@
 //! only walks through the dialog.
 
 mod patience;
+mod lines;
+mod spare;
 mod stream;
 mod introduction;
 mod recipients;
 mod received;
 mod transaction;
 mod receiving;
+mod relaying;
 mod deliver;
 mod report;
 
@@ -321,8 +324,8 @@ impl Session {
         let stress = self.connection.pressure.now();
         let reading_content = self.server.is_reading_content();
         let (expecting, patience) = if reading_content {
-            let received = self.transaction.as_deref().and_then(Transaction::receiving).unwrap_or_default();
-            (Expecting::Message { received }, limits.for_data(stress))
+            let expecting = self.transaction.as_deref().map(Transaction::expecting);
+            (expecting.unwrap_or(Expecting::Message { received: 0 }), limits.for_data(stress))
         } else {
             (Expecting::Command, limits.for_command(stress))
         };
@@ -475,6 +478,7 @@ fn policy(connection: &Connection, settings: &Listener) -> ServerPolicy {
             config::BareNewline::Reject => BareNewline::Reject,
             config::BareNewline::Normalize => BareNewline::Normalize,
         },
+        unremarkable: lines::passed,
         max_errors: settings.limits.errors,
         message_size: settings.limits.message_size,
         max_recipients: settings.limits.recipients,

@@ -10,7 +10,7 @@ use mailweir_smtp::server::Framing;
 
 use crate::admin::metrics::{Limit, ListenerMetrics};
 use crate::chain::{Envelope, Refusal, Ruling, Run};
-use crate::message::{Incoming, Message, StoreError};
+use crate::message::{Incoming, Message, MessageFault, StoreError};
 use crate::services::antivirus;
 use crate::services::authentication::BodyHasher;
 
@@ -105,6 +105,26 @@ impl Receiving {
             }
         }
         Ok(())
+    }
+
+    /// Whether it comes in this framing, its header section has been ruled on, and nobody looks on: it is in memory, and
+    /// that is all.
+    pub(super) fn is_only_kept(&self, framing: Framing) -> bool {
+        self.headers_seen
+            && self.scan.is_none()
+            && matches!(self.hashing, Hashing::Off)
+            && self.incoming.framing() == framing
+            && !self.incoming.is_spilled()
+    }
+
+    /// See [`Incoming::headers`].
+    pub(super) fn headers(&self) -> Option<Result<Message, MessageFault>> {
+        self.incoming.headers()
+    }
+
+    /// What has arrived, as a message of its own. Its last line need not be a whole one.
+    pub(super) fn into_beginning(self) -> Result<Message, MessageFault> {
+        self.incoming.finish()
     }
 
     /// The message is whole.

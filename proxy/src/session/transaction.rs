@@ -21,6 +21,8 @@ use crate::upstream::Recipient;
 
 use super::deliver::{Destination, Opened, Outcome};
 use super::receiving::{Hops, Onlookers, Receiving};
+use super::relaying::Relaying;
+use super::stream::Expecting;
 use super::{FirstRun, Session, is_trusted, recipients, tarpit};
 
 /// A transaction under way.
@@ -42,13 +44,25 @@ pub(super) struct Transaction {
     pub(super) started: Instant,
     /// Bytes of the message so far, as they came.
     pub(super) received: u64,
-    receiving: Option<Receiving>,
+    pub(super) receiving: Option<Receiving>,
+    /// Instead, where the message is passed on while it arrives.
+    pub(super) relaying: Option<Relaying>,
 }
 
 impl Transaction {
-    /// Bytes of the message so far, while it arrives.
-    pub(super) fn receiving(&self) -> Option<u64> {
-        self.receiving.as_ref().map(|_| self.received)
+    /// What to make room for when the client is read from, in the middle of its message.
+    pub(super) fn expecting(&self) -> Expecting {
+        match (&self.relaying, &self.receiving) {
+            (Some(_), _) => Expecting::Relayed,
+            (None, Some(_)) => Expecting::Message { received: self.received },
+            // What comes is dropped.
+            (None, None) => Expecting::Message { received: 0 },
+        }
+    }
+
+    /// Whether its message has begun, and not ended.
+    fn is_arriving(&self) -> bool {
+        self.receiving.is_some() || self.relaying.is_some()
     }
 
     /// The envelope as filters see it.
@@ -91,6 +105,7 @@ impl Session {
             started: Instant::now(),
             received: 0,
             receiving: None,
+            relaying: None,
         });
         match ruling {
             Ruling::Continue => {
@@ -185,14 +200,26 @@ impl Session {
 
     pub(super) async fn take_chunk(&mut self, chunk: Bytes) {
         let Some(mut transaction) = self.transaction.take() else { return };
-        transaction.received += chunk.len() as u64;
+        let size = chunk.len() as u64;
+        transaction.received += size;
+        if let Some(relaying) = &mut transaction.relaying {
+            let sent = relaying.part(chunk).await;
+            return self.go_on(transaction, sent);
+        }
         let Transaction { receiving, run, sender, recipients, .. } = &mut *transaction;
         let taken = match receiving {
             Some(receiving) => receiving.take(chunk, run, || envelope(sender, recipients)).await,
             None => Ok(()),
         };
         match taken {
-            Ok(()) => self.transaction = Some(transaction),
+            Ok(()) => {
+                if transaction.begins_to_be_relayed(size, self.listening.chain.name()) {
+                    // Once for a message, and only for some.
+                    let begun = Box::pin(self.begin_relaying(&mut transaction)).await;
+                    return self.go_on(transaction, begun);
+                }
+                self.transaction = Some(transaction);
+            }
             Err(refusal) => {
                 // What is held for the message is given back now; the machine reads the rest of it and drops it.
                 self.report_refused(transaction, &refusal.reply).await;
@@ -201,14 +228,32 @@ impl Session {
         }
     }
 
+    /// The message goes on arriving, or is over: what the upstream has against it has been found out.
+    fn go_on(&mut self, transaction: Box<Transaction>, sent: Result<(), Box<Outcome>>) {
+        match sent {
+            Ok(()) => self.transaction = Some(transaction),
+            Err(outcome) => {
+                self.report(&transaction, transaction.received, &outcome);
+                self.answer(*outcome);
+            }
+        }
+    }
+
+    pub(super) fn count_fault(&self, fault: MessageFault) {
+        self.listening.metrics.over_limit(Limit::MessageSize, u64::from(fault == MessageFault::TooLarge));
+    }
+
     pub(super) async fn end_message(&mut self, end: Result<MessageSummary, MessageFault>) {
         let Some(mut transaction) = self.transaction.take() else {
             return self.server.refuse(Reply::new(503, "5.5.1", "MAIL and RCPT come first"));
         };
+        if let Some(relaying) = transaction.relaying.take() {
+            return Box::pin(self.end_relaying(transaction, relaying, end)).await;
+        }
         let received = match (transaction.receiving.take(), end) {
             (None, _) => Err(Refusal { reply: Reply::new(503, "5.5.1", "DATA comes first"), disconnect: false }),
             (_, Err(fault)) => {
-                self.listening.metrics.over_limit(Limit::MessageSize, u64::from(fault == MessageFault::TooLarge));
+                self.count_fault(fault);
                 Err(Refusal { reply: fault.reply(), disconnect: false })
             }
             (Some(receiving), Ok(_)) => {
@@ -229,7 +274,7 @@ impl Session {
     pub(super) async fn abandon_transaction(&mut self) {
         if let Some(mut transaction) = self.transaction.take() {
             transaction.run.abort().await;
-            if transaction.receiving.is_some() {
+            if transaction.is_arriving() {
                 self.report(&transaction, transaction.received, &Outcome::aborted());
             }
         }

@@ -11,7 +11,7 @@ use super::error::ConnectionError;
 use crate::message::{Framing, StoreError};
 
 /// Slices handed to one system call.
-const SLICES: usize = 64;
+pub(super) const SLICES: usize = 64;
 /// Bytes fetched ahead of the socket. What is in memory costs nothing, but a spilled message is read back by this much.
 const AHEAD: usize = 128 * 1024;
 /// Bytes that have to go out within the limit: a server that reads octet by octet does not hold its connection for ever.
@@ -28,6 +28,17 @@ pub(super) enum BodyError {
     Store(StoreError),
 }
 
+/// The last two bytes of a body so far, which say whether the final dot would stand on a line of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tail([u8; 2]);
+
+impl Default for Tail {
+    /// After an empty body the CRLF of the DATA command is the one before the dot.
+    fn default() -> Self {
+        Self(*b"\r\n")
+    }
+}
+
 /// Sends `pieces` with the line that the client machine has queued: before them if that is a BDAT line, after them, on
 /// a line of its own, if it is the final dot.
 ///
@@ -39,19 +50,47 @@ pub(super) async fn send(
     framing: Framing,
     limit: Duration,
 ) -> Result<(), BodyError> {
-    let mut queue = Queue::new(pieces, framing, connection.client.output().split().freeze());
+    let line = connection.client.output().split().freeze();
+    drain::<_, SLICES>(connection, Queue::new(pieces, framing, line), limit).await.map(|_| ())
+}
+
+/// Sends a part of what follows DATA, after the part that ended in `tail`; at most so many pieces with one system call.
+/// Gives its own end.
+pub(super) async fn send_part<I: Iterator<Item = Result<Bytes, StoreError>>, const AT_ONCE: usize>(
+    connection: &mut Connection,
+    pieces: I,
+    tail: Tail,
+    limit: Duration,
+) -> Result<Tail, BodyError> {
+    drain::<_, AT_ONCE>(connection, Queue::part(pieces, tail), limit).await
+}
+
+/// Sends the final dot, which the client machine has queued, after the last part.
+pub(super) async fn send_end(connection: &mut Connection, tail: Tail, limit: Duration) -> Result<(), BodyError> {
+    let line = connection.client.output().split().freeze();
+    let queue = Queue { dot: Some(line), is_end: true, ..Queue::part(std::iter::empty(), tail) };
+    drain::<_, 2>(connection, queue, limit).await.map(|_| ())
+}
+
+/// Sends all that a queue gives.
+async fn drain<I: Iterator<Item = Result<Bytes, StoreError>>, const AT_ONCE: usize>(
+    connection: &mut Connection,
+    mut queue: Queue<I>,
+    limit: Duration,
+) -> Result<Tail, BodyError> {
     let (mut since, mut written) = (Instant::now(), 0);
     loop {
         queue.fill().map_err(BodyError::Store)?;
         if queue.slices.is_empty() {
             break;
         }
-        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut slices = [IoSlice::new(&[]); AT_ONCE];
         for (slice, bytes) in slices.iter_mut().zip(&queue.slices) {
             *slice = IoSlice::new(bytes);
         }
-        let filled = queue.slices.len().min(SLICES);
-        if queue.is_exhausted && filled == queue.slices.len() && connection.has_spoken().map_err(BodyError::Broken)? {
+        let filled = queue.slices.len().min(AT_ONCE);
+        let is_last = queue.is_end && queue.is_exhausted && filled == queue.slices.len();
+        if is_last && connection.has_spoken().map_err(BodyError::Broken)? {
             return Err(BodyError::Interrupted);
         }
         let left = limit.saturating_sub(since.elapsed());
@@ -67,7 +106,7 @@ pub(super) async fn send(
         }
     }
     match connection.flush_some(limit).await.map_err(BodyError::Broken)? {
-        Progress::Wrote(_) => Ok(()),
+        Progress::Wrote(_) => Ok(queue.tail),
         Progress::Heard => Err(BodyError::Interrupted),
     }
 }
@@ -80,21 +119,24 @@ struct Queue<I> {
     is_exhausted: bool,
     slices: VecDeque<Bytes>,
     bytes: usize,
-    /// The last two bytes of the body so far.
-    tail: [u8; 2],
+    tail: Tail,
+    /// With the last byte the upstream has the whole message.
+    is_end: bool,
 }
 
 impl<I: Iterator<Item = Result<Bytes, StoreError>>> Queue<I> {
     fn new(pieces: I, framing: Framing, line: Bytes) -> Self {
-        // After an empty body the CRLF of the DATA command is the one before the dot.
-        let tail = *b"\r\n";
-        let slices = VecDeque::with_capacity(4);
-        let mut queue = Self { pieces, dot: None, is_exhausted: false, slices, bytes: 0, tail };
+        let mut queue = Self { is_end: true, ..Self::part(pieces, Tail::default()) };
         match framing {
             Framing::DotStuffed => queue.dot = Some(line),
             Framing::Plain => queue.push(line),
         }
         queue
+    }
+
+    fn part(pieces: I, tail: Tail) -> Self {
+        let slices = VecDeque::with_capacity(4);
+        Self { pieces, dot: None, is_exhausted: false, slices, bytes: 0, tail, is_end: false }
     }
 
     /// Fetches pieces until there is enough for one write; the final dot after the last of them, and before it a CRLF
@@ -109,7 +151,7 @@ impl<I: Iterator<Item = Result<Bytes, StoreError>>> Queue<I> {
         if self.is_exhausted
             && let Some(dot) = self.dot.take()
         {
-            if self.tail != *b"\r\n" {
+            if self.tail != Tail::default() {
                 self.push(Bytes::from_static(b"\r\n"));
             }
             self.push(dot);
@@ -120,8 +162,8 @@ impl<I: Iterator<Item = Result<Bytes, StoreError>>> Queue<I> {
     fn push_body(&mut self, piece: Bytes) {
         match *piece {
             [] => return,
-            [last] => self.tail = [self.tail[1], last],
-            [.., before, last] => self.tail = [before, last],
+            [last] => self.tail = Tail([self.tail.0[1], last]),
+            [.., before, last] => self.tail = Tail([before, last]),
         }
         self.push(piece);
     }

@@ -106,6 +106,11 @@ pub(super) fn plan_rcpt(
 }
 
 impl ContentLimits {
+    /// Whether the rest of a message that begins so may be sent unseen. Its size is the upstream's to mind then.
+    pub(super) fn allow_unseen(self, beginning: &Message) -> bool {
+        !self.is_seven_bit && matches!(self.check(beginning), Ok(None))
+    }
+
     /// The refusal, when the message is not what the upstream was told. Reads the content only when it must.
     pub(super) fn check(self, message: &Message) -> Result<Option<Reply>, StoreError> {
         if self.size > 0 && message.size() > self.size {

@@ -1,5 +1,7 @@
 //! One message on its way to an upstream.
 
+mod relay;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,8 @@ use super::error::{ConnectionError, UpstreamError, for_client};
 use super::introduction::introduce;
 use super::route::{Candidates, Reuse, RouteHandle};
 use crate::message::{Framing, Message};
+
+pub use relay::{NotBegun, Relay};
 
 /// How long to listen for the reason after an upstream has hung up on us in the middle of a message. It is in our
 /// receive buffer or nowhere.
@@ -319,33 +323,47 @@ impl Delivery {
         message: &Message,
         framing: Framing,
     ) -> Result<Reply, UpstreamError> {
-        let (command_timeout, data_timeout) = (self.route.config().command_timeout, self.route.config().data_timeout);
+        let limit = self.route.config().command_timeout;
         let started = Instant::now();
         let sent = match connection.has_unread() {
             // Said before the first byte was sent, so not about the message.
             true => Err(BodyError::Interrupted),
-            false => body::send(&mut connection, message.wire(framing), framing, command_timeout).await,
+            false => body::send(&mut connection, message.wire(framing), framing, limit).await,
         };
-        let cause = match sent {
-            Ok(()) => None,
-            Err(BodyError::Store(error)) => return Err(error.into()),
-            Err(BodyError::Interrupted) => Some((ConnectionError::Closed, command_timeout)),
-            Err(BodyError::Broken(cause)) => Some((cause, LAST_WORD)),
-        };
-        // The connection is in the middle of a message that the upstream does not want: it is not used again.
-        if let Some((cause, limit)) = cause {
-            return match connection.reply(limit).await.and_then(answer) {
-                Ok(refusal) if !refusal.is_positive() => {
-                    self.route.observer().answered(self.route.name(), refusal.code(), started.elapsed());
-                    Ok(refusal)
-                }
-                Err(ConnectionError::ShuttingDown(reply)) => Ok(for_client(reply)),
-                Ok(reply) => Err(self.lost(&connection, ConnectionError::Early(reply), false)),
-                Err(_) => Err(self.lost(&connection, cause, false)),
-            };
+        match sent {
+            Ok(()) => self.verdict(connection).await,
+            Err(error) => self.objection(connection, error, started).await,
         }
+    }
+
+    /// What the upstream has against a message that it has not seen the end of. The connection is in the middle of it and
+    /// is not used again.
+    async fn objection(
+        &self,
+        mut connection: Connection,
+        error: BodyError,
+        started: Instant,
+    ) -> Result<Reply, UpstreamError> {
+        let (cause, limit) = match error {
+            BodyError::Store(error) => return Err(error.into()),
+            BodyError::Interrupted => (ConnectionError::Closed, self.route.config().command_timeout),
+            BodyError::Broken(cause) => (cause, LAST_WORD),
+        };
+        match connection.reply(limit).await.and_then(answer) {
+            Ok(refusal) if !refusal.is_positive() => {
+                self.route.observer().answered(self.route.name(), refusal.code(), started.elapsed());
+                Ok(refusal)
+            }
+            Err(ConnectionError::ShuttingDown(reply)) => Ok(for_client(reply)),
+            Ok(reply) => Err(self.lost(&connection, ConnectionError::Early(reply), false)),
+            Err(_) => Err(self.lost(&connection, cause, false)),
+        }
+    }
+
+    /// The upstream's answer to a message that it has as a whole.
+    async fn verdict(&mut self, mut connection: Connection) -> Result<Reply, UpstreamError> {
         let sent_at = Instant::now();
-        match connection.reply(data_timeout).await.and_then(answer) {
+        match connection.reply(self.route.config().data_timeout).await.and_then(answer) {
             Ok(reply) => {
                 self.route.observer().answered(self.route.name(), reply.code(), sent_at.elapsed());
                 connection.messages += 1;
@@ -376,11 +394,12 @@ impl Delivery {
 
     /// The connection, for as long as an exchange lasts: should that be abandoned halfway, so is the connection.
     fn take(&mut self) -> Result<Connection, UpstreamError> {
-        self.connection.take().ok_or_else(|| UpstreamError::Lost {
-            host: self.route.name().to_owned(),
-            cause: ConnectionError::Closed,
-            in_doubt: false,
-        })
+        self.connection.take().ok_or_else(|| self.gone())
+    }
+
+    fn gone(&self) -> UpstreamError {
+        let host = self.route.name().to_owned();
+        UpstreamError::Lost { host, cause: ConnectionError::Closed, in_doubt: false }
     }
 
     /// Another connection: of the hosts not tried yet, or, long after `begin`, of all of them.

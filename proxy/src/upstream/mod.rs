@@ -3,7 +3,8 @@
 //! A [`Routes`] holds the configuration's routes, each with its pool of idle connections and what is known of its hosts.
 //! [`RouteHandle::begin`] finds a connection: an idle one, or a new one on the first host that answers, those that
 //! failed lately last. The [`Delivery`] it gives speaks one transaction after another: `mail_and_rcpt`, `rcpt`,
-//! `message`; dropped, it hands the connection back.
+//! `message`; dropped, it hands the connection back. A large message that nobody has to see first may go piece by piece
+//! while it arrives: [`Delivery::relay`].
 //!
 //! Every answer of the upstream's goes to the client word for word, but that a line longer than SMTP allows is cut, and
 //! that a 421, which would announce the end of the client's own connection, becomes a 451. Where there is no answer there is an [`UpstreamError`], whose reply is
@@ -33,7 +34,7 @@ mod slots;
 mod error;
 mod observer;
 
-pub use delivery::Delivery;
+pub use delivery::{Delivery, NotBegun, Relay};
 pub use envelope::Recipient;
 pub use error::{ConnectionError, UpstreamError, for_client};
 pub use observer::{Observer, Unobserved};

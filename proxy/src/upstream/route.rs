@@ -17,7 +17,7 @@ use super::error::UpstreamError;
 use super::health::Health;
 use super::observer::Observer;
 use super::pool::Pool;
-use super::slots::{Slot, Slots};
+use super::slots::{RelayPlace, Slot, Slots};
 use super::tls::{Tls, TlsError};
 use crate::config::{self, UpstreamHost, Upstreams};
 use crate::services::dns::Dns;
@@ -199,6 +199,11 @@ impl RouteHandle {
     /// Whether somebody waits for a connection because all of `max_connections` are taken.
     pub fn is_short_of_connections(&self) -> bool {
         self.shared.slots.are_wanted()
+    }
+
+    /// The right to use a connection for a message that still arrives.
+    pub(super) fn try_relay(&self) -> Option<RelayPlace> {
+        self.shared.slots.try_relay()
     }
 
     /// Connections that wait for work, over all hosts.

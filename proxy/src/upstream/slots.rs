@@ -11,6 +11,8 @@ use tokio::time::timeout;
 pub(super) struct Slots {
     /// `None`: no limit.
     limited: Option<(Arc<Semaphore>, usize)>,
+    /// How many of them may be used for messages that still arrive. `None`: all.
+    relays: Option<Arc<Semaphore>>,
     waiting: AtomicUsize,
 }
 
@@ -20,12 +22,29 @@ pub(super) struct Slot {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+/// The right to use a connection for a message that still arrives, beside the slot.
+#[derive(Debug)]
+pub(super) struct RelayPlace {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
 impl Slots {
     /// So many, or for 0 as many as anyone likes.
     pub(super) fn new(limit: usize) -> Self {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         let limited = (limit > 0).then(|| (Arc::new(Semaphore::new(limit)), limit));
-        Self { limited, waiting: AtomicUsize::new(0) }
+        let relays = (limit > 0).then(|| Arc::new(Semaphore::new(limit / 2)));
+        Self { limited, relays, waiting: AtomicUsize::new(0) }
+    }
+
+    /// Half of all connections may be used at the speed at which clients send, unless somebody waits for one: however
+    /// slow clients are, the other half are for messages that have arrived.
+    pub(super) fn try_relay(&self) -> Option<RelayPlace> {
+        if self.are_wanted() {
+            return None;
+        }
+        let Some(semaphore) = &self.relays else { return Some(RelayPlace { _permit: None }) };
+        Arc::clone(semaphore).try_acquire_owned().ok().map(|permit| RelayPlace { _permit: Some(permit) })
     }
 
     /// A slot at once, or `None`.
@@ -99,10 +118,30 @@ mod tests {
         assert_eq!((slots.excess(0), slots.excess(1), slots.excess(2), slots.excess(3)), (0, 0, 1, 2));
     }
 
+    #[tokio::test]
+    async fn half_of_them_are_for_messages_that_have_arrived() {
+        let slots = Slots::new(5);
+        let (one, two) = (slots.try_relay().unwrap(), slots.try_relay());
+        assert!(two.is_some() && slots.try_relay().is_none());
+        drop(one);
+        let taken: Vec<_> = (0..5).map(|_| slots.try_take().unwrap()).collect();
+        let patience = Duration::from_secs(60);
+        tokio::select! {
+            biased;
+            _ = slots.take(patience) => unreachable!("all are taken"),
+            () = async { assert!(slots.try_relay().is_none(), "somebody waits") } => {}
+        }
+        drop(taken);
+        assert!(slots.try_relay().is_some());
+        assert!(Slots::new(1).try_relay().is_none());
+    }
+
     #[test]
     fn zero_is_no_limit() {
         let slots = Slots::new(0);
         let taken: Vec<_> = (0..10_000).map(|_| slots.try_take().unwrap()).collect();
         assert_eq!((taken.len(), slots.excess(10_000)), (10_000, 0));
+        let relays: Vec<_> = (0..10_000).map(|_| slots.try_relay().unwrap()).collect();
+        assert_eq!(relays.len(), 10_000);
     }
 }

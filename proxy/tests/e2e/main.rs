@@ -34,6 +34,7 @@ mod proxy_protocol;
 mod python;
 mod quarantine;
 mod relayed;
+mod relaying;
 mod reload;
 mod signing;
 mod smuggling;
