@@ -2,8 +2,8 @@
 //!
 //! A bench binary run by cargo hands its cases to criterion. Run as `BENCH --instructions [BEGINNING…]` under callgrind it
 //! prints the name of each case whose name begins so, and does it a few times within [`measured`], which callgrind is told to
-//! look at alone; `cargo xtask bench instructions` does that and reads what comes out. Without callgrind that
-//! costs next to nothing and shows that every case runs.
+//! look at alone; `cargo xtask bench instructions` does that and reads what comes out. Without callgrind that costs next to
+//! nothing and shows that every case runs. `BENCH --repeat NAME` does one case until it is killed, for a profiler.
 
 use std::hint::black_box;
 use std::pin::pin;
@@ -28,6 +28,8 @@ enum Measure {
     Time(Box<Criterion>),
     /// Of cases whose names begin so; none: of all of them.
     Instructions(Vec<String>),
+    /// Of the case of this name, by a profiler: it is done until the process is killed.
+    Repeat(Option<String>),
     /// Of nothing: only what cases work on is made. What is kept on disk, the compiled filters, is there afterwards.
     SetUp(Vec<String>),
 }
@@ -38,6 +40,7 @@ impl Harness {
         let mut arguments = std::env::args().skip(1);
         let measure = match arguments.next().as_deref() {
             Some("--instructions") => Measure::Instructions(arguments.collect()),
+            Some("--repeat") => Measure::Repeat(arguments.next()),
             Some("--set-up") => Measure::SetUp(arguments.collect()),
             _ => Measure::Time(Box::new(Criterion::default().configure_from_args())),
         };
@@ -60,6 +63,7 @@ impl Harness {
     pub fn wants(&self, group: &str) -> bool {
         match &self.measure {
             Measure::Time(_) => true,
+            Measure::Repeat(name) => name.as_ref().is_some_and(|name| name.starts_with(&format!("{group}/"))),
             Measure::Instructions(wanted) | Measure::SetUp(wanted) => {
                 let group = format!("{group}/");
                 wanted.is_empty() || wanted.iter().any(|name| name.starts_with(&group) || group.starts_with(name))
@@ -104,6 +108,17 @@ impl Harness {
                     measured(&mut || output = Some(black_box(routine(black_box(&mut input)))));
                 }
                 written_down(&name);
+            }
+            Measure::Repeat(wanted) => {
+                if wanted.as_ref() == Some(&format!("{}/{name}", self.group)) {
+                    for _ in 0..WARM_UP {
+                        black_box(routine(&mut setup()));
+                    }
+                    written_down(name);
+                    loop {
+                        black_box(routine(&mut setup()));
+                    }
+                }
             }
             Measure::SetUp(_) => {}
         }

@@ -5,7 +5,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+<<<<<<< ours
 use mailweir_testkit::programs;
+=======
+use mailweir_testkit::{ports, programs};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+>>>>>>> theirs
 use tokio::process::Command as Process;
 
 use super::contestant::{self, Contestant};
@@ -17,7 +22,7 @@ use super::stage::Stage;
 /// The tool that draws, as a crate.
 const INFERNO: [&str; 3] = ["inferno", "--version", "0.12.6"];
 /// Stacks are unwound by tables, since not everything has frame pointers: perf copies so much of each.
-const PERF: [&str; 5] = ["record", "--quiet", "--freq=499", "--call-graph=dwarf,16384", "--output"];
+const PERF: [&str; 5] = ["record", "--quiet", "--freq=499", "--call-graph=dwarf,32768", "--output"];
 /// Until perf has attached itself to all threads.
 const ATTACHED: Duration = Duration::from_millis(500);
 /// Sessions at once.
@@ -50,7 +55,7 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     let profile = if options.release { Profile::Release } else { Profile::Quick };
     match SCENARIOS.iter().find(|scenario| scenario.name == options.subject) {
         Some(scenario) => under_load(&root, scenario, options, profile, &data).await?,
-        None => one_case(&root, options, profile, &data)?,
+        None => one_case(&root, options, profile, &data).await?,
     }
     draw(&tools, &data, &options.subject, &options.output)?;
     println!("{}", options.output.display());
@@ -94,23 +99,21 @@ async fn under_load(
 }
 
 /// A case of the benches, again and again.
-fn one_case(root: &Path, options: &Options, profile: Profile, data: &Path) -> Result<()> {
+async fn one_case(root: &Path, options: &Options, profile: Profile, data: &Path) -> Result<()> {
     let case = &options.subject;
     for binary in binaries::build(root, root, profile)? {
-        let listed = Command::new(&binary).args(["--bench", "--list", "--exact", case]).output()?;
-        if !String::from_utf8_lossy(&listed.stdout).lines().any(|line| line == format!("{case}: benchmark")) {
+        let mut bench = Process::new(&binary);
+        let mut bench = bench.args(["--repeat", case]).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let said = bench.stdout.take().context("what the bench says")?;
+        // One that knows the case says so when it begins; the others just end.
+        if BufReader::new(said).lines().next_line().await?.is_none() {
             continue;
         }
+        let process = format!("--pid={}", bench.id().context("the bench has ended")?);
         let seconds = options.seconds.to_string();
-        let status = Command::new("perf")
-            .args(PERF)
-            .arg(data)
-            .arg(&binary)
-            .args(["--bench", "--profile-time", &seconds, "--exact", case])
-            .status()
-            .context("perf did not start")?;
+        let status = Process::new("perf").args(PERF).arg(data).args([&process, "sleep", &seconds]).status().await?;
         ensure!(status.success(), "perf failed");
-        return Ok(());
+        return Ok(bench.kill().await?);
     }
     let scenarios: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
     bail!("{case:?} is no case of the benches, and no scenario; those are: {}", scenarios.join(", "))
