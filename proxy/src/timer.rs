@@ -34,10 +34,20 @@ impl Timer {
             if let Poll::Ready(output) = work.as_mut().poll(context) {
                 return Poll::Ready(Ok(output));
             }
-            let deadline = *deadline.get_or_insert_with(|| deadline_after(patience));
-            self.poll_until(context, deadline).map(|()| Err(Elapsed))
+            self.poll_elapsed(context, &mut deadline, patience).map(Err)
         })
         .await
+    }
+
+    /// Whether a wait is over that begins with the first call; `deadline` is where it keeps its end.
+    pub(crate) fn poll_elapsed(
+        &mut self,
+        context: &mut Context<'_>,
+        deadline: &mut Option<Instant>,
+        patience: Duration,
+    ) -> Poll<Elapsed> {
+        let deadline = *deadline.get_or_insert_with(|| deadline_after(patience));
+        self.poll_until(context, deadline).map(|()| Elapsed)
     }
 
     /// Gives the entry back; the next wait sets another. For what changes over to another runtime.

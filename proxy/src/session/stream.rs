@@ -98,11 +98,12 @@ impl ClientStream {
         timer: &mut Timer,
         patience: Duration,
     ) -> Result<(), ReadEnd> {
-        let read = poll_fn(|context| self.poll_read(context, input, expecting));
-        match timer.limit(patience, read).await {
-            Ok(read) => outcome(read),
-            Err(_) => Err(ReadEnd::Timeout),
-        }
+        let mut deadline = None;
+        poll_fn(|context| match self.poll_read(context, input, expecting) {
+            Poll::Ready(read) => Poll::Ready(outcome(read)),
+            Poll::Pending => timer.poll_elapsed(context, &mut deadline, patience).map(|_| Err(ReadEnd::Timeout)),
+        })
+        .await
     }
 
     /// Memory is taken when there is something to put into it: thousands of clients that are waited for have no buffer.

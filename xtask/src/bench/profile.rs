@@ -5,12 +5,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-<<<<<<< ours
 use mailweir_testkit::programs;
-=======
-use mailweir_testkit::{ports, programs};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
->>>>>>> theirs
 use tokio::process::Command as Process;
 
 use super::contestant::{self, Contestant};
