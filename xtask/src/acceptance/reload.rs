@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_millis(10);
 const SETTINGS: [&str; 2] = ["spf_fail = \"tag\"", "spf_fail = \"reject\""];
 
 pub(super) async fn run(setting: &Setting) -> Result<Outcome> {
-    let messages = scaled(20_000, setting.scale, 200);
+    // Enough for filters to be compiled meanwhile.
+    let messages = scaled(20_000, setting.scale, 2_000);
     let reloads = scaled(50, setting.scale, 3);
     let traffic = Traffic { messages, sessions: 20, length: 4096 };
     let command = format!("{reloads} × SIGHUP during {}", traffic.command());
