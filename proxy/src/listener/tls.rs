@@ -68,7 +68,8 @@ impl Default for CertificateStore {
     }
 }
 
-/// The library's own, with AES-128 first. It is as far out of reach as AES-256, and costs a quarter less.
+/// The library's own, with AES-128 first. It is as far out of reach as AES-256 and costs a fifth less, and its handshake
+/// uses SHA-256, for which processors have instructions, in place of SHA-384.
 fn provider() -> CryptoProvider {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.sort_by_key(|suite| match suite.suite() {
