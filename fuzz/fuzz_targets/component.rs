@@ -24,7 +24,9 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
     let config = config::parse(&(text + REST), "mailweir.toml".as_ref(), folder.path());
     let server = config.unwrap_or_else(|errors| panic!("{errors}")).server;
     let services = Services { dns: None, clamd: None, state: StateStore::default() };
-    let host = Host::with_options(&server, services, Options { slots: Some(2), ..Options::default() });
+    // What a second configuration does with a component is caught where it happens, which the fuzzer cannot tell.
+    let host =
+        Host::with_options(&server, services, Options { slots: Some(2), configure_each: true, ..Options::default() });
     let plugin = Plugin {
         source: folder.path().join("filter.wasm"),
         grants: Vec::new(),
