@@ -16,7 +16,8 @@ use super::scenario::{SCENARIOS, Scenario};
 use super::stage::Stage;
 
 /// The tool that draws, as a crate.
-const INFERNO: [&str; 3] = ["inferno", "--version", "0.12.6"];
+const INFERNO: [&str; 7] =
+    ["inferno", "--version", "0.12.6", "--bin", "inferno-collapse-perf", "--bin", "inferno-flamegraph"];
 /// Stacks are unwound by tables, since not everything has frame pointers: perf copies so much of each.
 const PERF: [&str; 5] = ["record", "--quiet", "--freq=499", "--call-graph=dwarf,32768", "--output"];
 /// Until perf has attached itself to all threads.
