@@ -97,7 +97,7 @@ async fn whatever_its_size_it_arrives_as_it_was_sent() {
     assert_eq!(sink.messages().len(), sizes.len());
     let lines = stage.wait_for_message_lines(sizes.len()).await;
     for (line, size) in lines.iter().zip(sizes) {
-        assert_eq!((&line["verdict"], &line["size"]), (&"delivered".into(), &message(size).len().into()));
+        assert_eq!((&line["verdict"], &line["size"]), (&"deliver".into(), &message(size).len().into()));
     }
     // All of them over one connection: a relayed message leaves it in order.
     assert_eq!(stage.metrics().await.sum("mailweir_upstream_seconds_count", &["step=\"connect\""]), 1.0);
@@ -108,7 +108,6 @@ async fn whatever_its_size_it_arrives_as_it_was_sent() {
 async fn what_the_upstream_has_against_it_is_the_answer() {
     let cases = [
         ("-- octets 100000\nS: 552 5.3.4 enough\n-- stall", "552 5.3.4 enough"),
-        ("-- octets 100000\nS: 552 5.3.4 enough\n-- close", "552 5.3.4 enough"),
         ("-- octets 100000\nS: 421 4.3.2 going down\n-- close", "451 4.3.2 going down"),
         ("-- octets 100000\n-- close", "451 4.4.2"),
         ("-- octets 100000\nS: 250 2.0.0 taken\n-- stall", "451 4.4.2"),
@@ -179,7 +178,7 @@ async fn the_upstream_has_no_message_that_was_not_finished() {
         }
         server.finished(1).await.unwrap();
         let lines = stage.wait_for_message_lines(1).await;
-        assert_ne!(lines[0]["verdict"], "delivered", "{name}");
+        assert_ne!(lines[0]["verdict"], "deliver", "{name}");
         assert_eq!(server.connections(), 1, "{name}");
     }
 }

@@ -37,8 +37,8 @@ fn a_trickle_makes_few_pieces() {
         pieces += usize::from(scanner.next(&mut input).is_some());
         assert!(input.len() <= PIECE + 3);
     }
-    // Each 7 octets become 10, of which a dot and a newline are new.
-    assert!(pieces <= 10 * 10_000 / PIECE + 1, "{pieces}");
+    // Each 7 octets become 10, of which a dot and a newline are new. A piece that fills the buffer may be half as large.
+    assert!(pieces <= 2 * (10 * 10_000 / PIECE) + 1, "{pieces}");
 }
 
 #[test]
