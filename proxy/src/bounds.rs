@@ -66,7 +66,10 @@ fn descriptors_needed(config: &Config) -> u64 {
             most => most as u64,
         })
         .sum();
-    all + files + sessions(true) + upstream.min(all * 2) + FIXED_DESCRIPTORS
+    let workers = crate::command::workers(config.server.workers) as u64;
+    let addresses: u64 = config.listeners.values().map(|listener| listener.listen.len() as u64).sum();
+    // Each worker has a socket for each address, and what its runtime needs.
+    all + files + sessions(true) + upstream.min(all * 2) + workers * (4 + addresses) + FIXED_DESCRIPTORS
 }
 
 fn shown(limit: Option<u64>) -> String {

@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// One connection's. It belongs to the runtime in which it is first used.
@@ -62,7 +63,8 @@ impl Timer {
             entry.as_mut().reset(deadline);
         }
         loop {
-            ready!(entry.as_mut().poll(context));
+            // Even when a peer that never stops sending has used up the task's share of the runtime.
+            ready!(pin!(unconstrained(entry.as_mut())).poll(context));
             if Instant::now() >= deadline {
                 return Poll::Ready(());
             }

@@ -34,7 +34,7 @@ pub fn execute(arguments: Arguments) -> ExitCode {
             #[cfg(target_os = "linux")]
             huge_pages::disable();
             let count = workers(config.server.workers);
-            let blocking = 2 + BLOCKING_THREADS / count;
+            let blocking = (2 + BLOCKING_THREADS / count).max(LEAST_BLOCKING_THREADS);
             let workers = Workers::start(count, blocking, KEEP_ALIVE, idle_memory::give_back)?;
             // Beside them: signals, reloads, the admin port.
             let runtime = runtime(1)?;
@@ -98,11 +98,13 @@ fn with_config(
 /// Threads that wait for files or work on large messages, beside the workers. Each keeps memory of its own for a while;
 /// work beyond them waits.
 const BLOCKING_THREADS: usize = 16;
+/// For each worker, which cannot use those of another.
+const LEAST_BLOCKING_THREADS: usize = 8;
 /// How long such a thread waits for more work.
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Worker threads: as many as are configured, 0 being one a core.
-fn workers(configured: usize) -> usize {
+pub(crate) fn workers(configured: usize) -> usize {
     match configured {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         configured => configured,

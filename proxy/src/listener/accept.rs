@@ -77,7 +77,9 @@ pub struct BindError {
 ///
 /// The operating system's, such as an address in use.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::from_std(socket(address, Sharing::Nobody)?.into())
+    let socket = socket(address, Sharing::Nobody)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// Binds an address once for each worker.
@@ -92,6 +94,7 @@ fn bind_for(crew: &Crew, address: SocketAddr) -> io::Result<Sockets> {
     }
     let sockets = crew.workers().map(|worker| {
         let socket = alone.take().map_or_else(|| socket(address, Sharing::Workers), Ok)?;
+        socket.listen(BACKLOG)?;
         // A socket belongs to the runtime in which it is registered.
         let _entered = worker.handle.enter();
         TcpListener::from_std(socket.into())
@@ -106,6 +109,7 @@ enum Sharing {
     Workers,
 }
 
+/// A socket that is bound and does not listen yet.
 fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -116,7 +120,6 @@ fn socket(address: SocketAddr, sharing: Sharing) -> io::Result<Socket> {
     socket.set_reuse_port(sharing == Sharing::Workers)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
     Ok(socket)
 }
 

@@ -59,6 +59,7 @@ impl<O: Write> Batches<O> {
         Self { waiting: Mutex::default(), began: Condvar::new(), output: Mutex::new(output) }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the thread has nothing else to do")]
     fn write_for_ever(&self) {
         loop {
             drop(self.began.wait_while(self.waiting(), |waiting| waiting.is_empty()));

@@ -110,7 +110,9 @@ impl Idle {
     fn push(&mut self, connection: Connection, now: Instant, limit: usize) -> Option<Connection> {
         let host = Arc::clone(&connection.host);
         let waiting = self.hosts.entry(host).or_default();
-        if waiting.len() >= limit || self.count >= IDLE_IN_ALL {
+        // What another worker cannot use does not keep this one from keeping its own.
+        let usable = waiting.iter().filter(|(idle, _)| idle.is_at_home() || idle.can_move()).count();
+        if usable >= limit || self.count >= IDLE_IN_ALL {
             return Some(connection);
         }
         waiting.push((connection, now));
