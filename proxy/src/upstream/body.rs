@@ -65,10 +65,14 @@ pub(super) async fn send_part<I: Iterator<Item = Result<Bytes, StoreError>>, con
     drain::<_, AT_ONCE>(connection, Queue::part(pieces, tail), limit).await
 }
 
-/// Sends the final dot, which the client machine has queued, after the last part.
-pub(super) async fn send_end(connection: &mut Connection, tail: Tail, limit: Duration) -> Result<(), BodyError> {
-    let line = connection.client.output().split().freeze();
-    let queue = Queue { dot: Some(line), is_end: true, ..Queue::part(std::iter::empty(), tail) };
+/// Sends the final dot after the last part.
+pub(super) async fn send_end(
+    connection: &mut Connection,
+    dot: Bytes,
+    tail: Tail,
+    limit: Duration,
+) -> Result<(), BodyError> {
+    let queue = Queue { dot: Some(dot), is_end: true, ..Queue::part(std::iter::empty(), tail) };
     drain::<_, 2>(connection, queue, limit).await.map(|_| ())
 }
 

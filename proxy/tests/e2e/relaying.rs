@@ -108,6 +108,7 @@ async fn whatever_its_size_it_arrives_as_it_was_sent() {
 async fn what_the_upstream_has_against_it_is_the_answer() {
     let cases = [
         ("-- octets 100000\nS: 552 5.3.4 enough\n-- stall", "552 5.3.4 enough"),
+        ("-- octets 100000\nS: 552 5.3.4 enough\n-- close", "552 5.3.4 enough"),
         ("-- octets 100000\nS: 421 4.3.2 going down\n-- close", "451 4.3.2 going down"),
         ("-- octets 100000\n-- close", "451 4.4.2"),
         ("-- octets 100000\nS: 250 2.0.0 taken\n-- stall", "451 4.4.2"),

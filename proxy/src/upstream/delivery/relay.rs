@@ -23,6 +23,9 @@ pub struct Relay {
     /// `None` while a method is at work on it, so that a future that is dropped takes the connection along.
     connection: Option<Box<Connection>>,
     tail: Tail,
+    /// The line that ends the message. It was taken from the client machine when the message began: whatever the upstream
+    /// says from then on is its answer, and stands for a refusal if it comes too early.
+    dot: Bytes,
     started: Instant,
     _place: RelayPlace,
 }
@@ -65,8 +68,10 @@ impl Delivery {
         if connection.has_unread() {
             return Err(NotBegun::Broken);
         }
+        connection.client.end_of_data();
+        let dot = connection.client.output().split().freeze();
         let connection = Some(Box::new(connection));
-        Ok(Relay { delivery: self, connection, tail: Tail::default(), started: Instant::now(), _place: place })
+        Ok(Relay { delivery: self, connection, tail: Tail::default(), dot, started: Instant::now(), _place: place })
     }
 }
 
@@ -110,14 +115,13 @@ impl Relay {
 
     /// The final dot, and the upstream's answer, as for [`Delivery::message`]. The delivery is done with.
     pub async fn finish(self) -> (Delivery, Result<Reply, UpstreamError>) {
-        let Self { mut delivery, mut connection, tail, started, _place } = self;
+        let Self { mut delivery, mut connection, tail, dot, started, _place } = self;
         let Some(mut connection) = connection.take() else {
             let gone = delivery.gone();
             return (delivery, Err(gone));
         };
-        connection.client.end_of_data();
         let limit = delivery.route.config().command_timeout;
-        let answer = match body::send_end(&mut connection, tail, limit).await {
+        let answer = match body::send_end(&mut connection, dot, tail, limit).await {
             Ok(()) => delivery.verdict(*connection).await,
             Err(error) => delivery.objection(*connection, error, started).await,
         };
