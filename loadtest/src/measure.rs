@@ -58,7 +58,7 @@ pub(crate) struct Measurements {
     pub(crate) open: u64,
     pub(crate) handshakes: Handshakes,
     pub(crate) numbers: Sent,
-    /// Messages taken since [`Self::second`] was last asked, in an open loop from when they were to be sent.
+    /// Messages taken since this was last asked for, in an open loop from when they were to be sent.
     recent: Latency,
     before: Totals,
 }
