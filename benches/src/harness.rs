@@ -1,7 +1,7 @@
 //! One list of cases, measured in two ways: time, by criterion, and instructions, by callgrind.
 //!
 //! A bench binary run by cargo hands its cases to criterion. Run as `BENCH --instructions [BEGINNING…]` under callgrind it
-//! prints the name of each case whose name begins so, and does it a few times within [`measured`], which callgrind is told to
+//! prints the name of each case whose name begins so, and does it a few times within `measured`, which callgrind is told to
 //! look at alone; `cargo xtask bench instructions` does that and reads what comes out. Without callgrind that costs next to
 //! nothing and shows that every case runs. `BENCH --repeat NAME` does one case until it is killed, for a profiler.
 
