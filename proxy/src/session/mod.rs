@@ -1,7 +1,7 @@
 //! One SMTP connection from its greeting to its end: what the server machine reports is carried out here.
 //!
-//! What a filter, the operator or the upstream makes of a command is decided in `transaction` and `deliver`; this file
-//! only walks through the dialog.
+//! What a filter, the operator or the upstream makes of a command is decided in `transaction` and, once its message
+//! is whole, in `concluding`; this file only walks through the dialog.
 
 mod patience;
 mod lines;
@@ -13,7 +13,13 @@ mod received;
 mod transaction;
 mod receiving;
 mod relaying;
-mod deliver;
+mod outcome;
+mod destination;
+mod offering;
+mod concluding;
+mod outgoing;
+mod keeping;
+mod delivering;
 mod report;
 
 use std::net::SocketAddr;

@@ -16,7 +16,7 @@ use crate::message::Reservation;
 use crate::upstream::{Delivery, NotBegun, Relay, UpstreamError};
 
 use super::Session;
-use super::deliver::{Outcome, answered};
+use super::outcome::{Outcome, answered};
 use super::spare;
 use super::stream::READ_RELAYED;
 use super::transaction::Transaction;

@@ -9,7 +9,7 @@ use crate::host::{Cause, TransactionFacts};
 use crate::logging::{MessageLine, PluginLine, Printable};
 
 use super::Session;
-use super::deliver::Outcome;
+use super::outcome::Outcome;
 use super::transaction::Transaction;
 
 impl Transaction {

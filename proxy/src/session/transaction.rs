@@ -19,7 +19,9 @@ use crate::message::{Incoming, MessageLimits};
 use crate::signing::Signing;
 use crate::upstream::Recipient;
 
-use super::deliver::{Destination, Opened, Outcome};
+use super::destination::Destination;
+use super::offering::Opened;
+use super::outcome::Outcome;
 use super::receiving::{Hops, Onlookers, Receiving};
 use super::relaying::Relaying;
 use super::stream::Expecting;
