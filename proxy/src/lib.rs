@@ -26,4 +26,5 @@ pub mod bounds;
 pub mod logging;
 mod timer;
 pub mod clock;
+mod append;
 pub mod command;

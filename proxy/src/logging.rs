@@ -136,16 +136,15 @@ mod tests {
     fn hostile_events() {
         let _span = tracing::info_span!("session", helo = HOSTILE).entered();
         tracing::info!(text = HOSTILE, display = %HOSTILE, debug = ?HOSTILE, "{HOSTILE}");
-        let text = || HOSTILE.to_owned();
         MessageLine {
-            helo: text(),
-            sender: text(),
-            recipients: vec![text()],
+            helo: HOSTILE,
+            sender: HOSTILE,
+            recipients: vec![HOSTILE],
             size: 7,
-            reply: text(),
-            upstream_reply: text(),
-            plugins: vec![PluginLine { name: "p".to_owned(), reason: text(), micros: 3, ..PluginLine::default() }],
-            tags: vec![Tag { name: text(), value: text() }],
+            reply: HOSTILE,
+            upstream_reply: HOSTILE,
+            plugins: vec![PluginLine { name: "p", reason: HOSTILE, micros: 3, ..PluginLine::default() }],
+            tags: &[Tag { name: HOSTILE.to_owned(), value: HOSTILE.to_owned() }],
             ..MessageLine::default()
         }
         .emit();
@@ -179,19 +178,19 @@ mod tests {
     #[test]
     fn a_message_reads_well_on_a_terminal() {
         let line = MessageLine {
-            id: "0Q".to_owned(),
-            listener: "inbound".to_owned(),
-            client: "192.0.2.1:4242".to_owned(),
-            helo: "client.example".to_owned(),
-            sender: "a@example.com".to_owned(),
-            recipients: vec!["b@example.net".to_owned()],
+            id: "0Q",
+            listener: "inbound",
+            client: "192.0.2.1:4242",
+            helo: "client.example",
+            sender: "a@example.com",
+            recipients: vec!["b@example.net"],
             size: 42,
-            verdict: "reject".to_owned(),
-            reply: "554 5.7.0 no".to_owned(),
+            verdict: "reject",
+            reply: "554 5.7.0 no",
             plugins: vec![PluginLine {
-                name: "dlp".to_owned(),
-                verdict: "reject".to_owned(),
-                reason: "2 cards".to_owned(),
+                name: "dlp",
+                verdict: "reject",
+                reason: "2 cards",
                 micros: 17,
                 ..PluginLine::default()
             }],
@@ -204,8 +203,53 @@ mod tests {
     }
 
     #[test]
+    fn a_message_for_machines_octet_by_octet() {
+        let line = MessageLine {
+            id: "0Q",
+            listener: "inbound",
+            client: "192.0.2.1:4242",
+            helo: "client.example",
+            sender: "\"a b\"@example.com",
+            recipients: vec!["b@example.net", "grüße@example.net"],
+            size: 42,
+            verdict: "reject",
+            reason: "dlp: \u{202e}2 cards\r\n",
+            reply: "554 5.7.0 no",
+            upstream: "exchange/192.0.2.2",
+            upstream_reply: "",
+            plugins: vec![
+                PluginLine { name: "auth", verdict: "pass", ..PluginLine::default() },
+                PluginLine {
+                    name: "dlp",
+                    verdict: "reject",
+                    reason: "\u{202e}2 cards\r\n",
+                    micros: 17,
+                    host_calls: 3,
+                    bytes: 42,
+                },
+            ],
+            tags: &[Tag { name: "dlp".to_owned(), value: "C:\\\u{1b}[1m".to_owned() }],
+            micros: 99,
+        };
+        let output = captured(Format::Json, || line.emit());
+        let (time, rest) = output.split_once(',').unwrap();
+        assert_eq!(time.len(), "{\"time\":\"2026-01-31T23:59:59.000001Z\"".len());
+        let expected = [
+            r#""level":"INFO","target":"mailweir::message","message":"message","id":"0Q","listener":"inbound","#,
+            r#""client":"192.0.2.1:4242","helo":"client.example","sender":"\"a b\"@example.com","#,
+            r#""recipients":["b@example.net","grüße@example.net"],"recipient_count":2,"size":42,"verdict":"reject","#,
+            r#""reason":"dlp: \\u{202e}2 cards\\u{d}\\u{a}","reply":"554 5.7.0 no","#,
+            r#""upstream":"exchange/192.0.2.2","upstream_reply":"","#,
+            r#""plugins":[{"bytes":0,"host_calls":0,"micros":0,"name":"auth","verdict":"pass"},{"bytes":42,"#,
+            r#""host_calls":3,"micros":17,"name":"dlp","reason":"\u202e2 cards\r\n","verdict":"reject"}],"#,
+            r#""tags":[{"name":"dlp","value":"C:\\\u001b[1m"}],"micros":99}"#,
+        ];
+        assert_eq!(rest, expected.concat() + "\n");
+    }
+
+    #[test]
     fn many_recipients_are_cut_and_counted() {
-        let line = MessageLine { recipients: vec!["a@b".to_owned(); 1000], ..MessageLine::default() };
+        let line = MessageLine { recipients: vec!["a@b"; 1000], ..MessageLine::default() };
         let output = captured(Format::Json, || line.emit());
         let value: serde_json::Value = serde_json::from_str(&output).unwrap();
         assert_eq!(value["recipients"].as_array().unwrap().len(), 50);

@@ -1,5 +1,6 @@
 //! One transaction's way through its chain, phase by phase.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -172,12 +173,12 @@ impl Run {
     }
 
     /// What each filter said and cost, in order.
-    pub fn records(&self) -> Vec<PluginRecord> {
+    pub fn records(&self) -> Vec<Cow<'_, PluginRecord>> {
         self.seats
             .iter()
             .map(|seat| match &seat.state {
-                SeatState::Seated(sandbox) => PluginRecord { cost: sandbox.cost(), ..seat.record.clone() },
-                _ => seat.record.clone(),
+                SeatState::Seated(sandbox) => Cow::Owned(PluginRecord { cost: sandbox.cost(), ..seat.record.clone() }),
+                _ => Cow::Borrowed(&seat.record),
             })
             .collect()
     }

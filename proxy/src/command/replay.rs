@@ -2,6 +2,7 @@
 //! nothing is delivered, but what would be can be written to files.
 #![expect(clippy::print_stdout, reason = "its result goes to standard output")]
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Write as _};
@@ -250,7 +251,7 @@ fn address(field: &str) -> &str {
 
 impl Replayed {
     fn new(run: &Run, disposition: Disposition) -> Self {
-        let plugins = run.records();
+        let plugins: Vec<PluginRecord> = run.records().into_iter().map(Cow::into_owned).collect();
         let said = |verdict: &str| {
             let plugin = plugins.iter().rev().find(|record| record.verdict == verdict);
             plugin.map(|record| format!("{}: {}", record.name, record.reason)).unwrap_or_default()

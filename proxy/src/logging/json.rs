@@ -2,15 +2,16 @@
 
 use std::fmt::{self, Write};
 
+use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::message_line;
 use super::printable::{is_hostile, is_plain};
+use crate::append;
 
 pub(super) struct JsonLines;
 
@@ -23,9 +24,11 @@ where
         let metadata = event.metadata();
         let mut line = String::with_capacity(1024);
         line.push_str("{\"time\":\"");
-        SystemTime.format_time(&mut Writer::new(&mut line))?;
-        write!(line, "\",\"level\":\"{}\"", metadata.level())?;
-        let mut object = Object { line: &mut line, structured: metadata.target() == message_line::TARGET };
+        append::log_time(&mut line, Timestamp::now());
+        line.push_str("\",\"level\":\"");
+        line.push_str(metadata.level().as_str());
+        line.push('"');
+        let mut object = Object { line: &mut line, is_message_line: metadata.name() == message_line::NAME };
         object.text("target", format_args!("{}", metadata.target()));
         event.record(&mut object);
         if let Some(scope) = context.event_scope() {
@@ -39,31 +42,15 @@ where
             object.text("span", format_args!("{spans}"));
         }
         line.push_str("}\n");
-        write_guarded(&mut writer, &line)
+        writer.write_str(&line)
     }
-}
-
-/// Hostile characters can only stand inside strings, where JSON has an escape for each.
-fn write_guarded(writer: &mut Writer<'_>, line: &str) -> fmt::Result {
-    let hostile = |character| is_hostile(character) && character != '\n';
-    if is_plain(line.trim_end_matches('\n')) || !line.contains(hostile) {
-        return writer.write_str(line);
-    }
-    for character in line.chars() {
-        if hostile(character) {
-            write!(writer, "\\u{:04x}", u32::from(character))?;
-        } else {
-            writer.write_char(character)?;
-        }
-    }
-    Ok(())
 }
 
 /// An object that is being written.
 struct Object<'l> {
     line: &'l mut String,
-    /// The event is a message's, whose lists print themselves as JSON in the alternate form.
-    structured: bool,
+    /// The event's one field is a [`super::MessageLine`].
+    is_message_line: bool,
 }
 
 impl Object<'_> {
@@ -89,26 +76,45 @@ impl Object<'_> {
     }
 }
 
-/// Writes the inside of a JSON string.
-struct Escaping<'l>(&'l mut String);
+/// Writes the inside of a JSON string, hostile characters escaped as well.
+pub(super) struct Escaping<'l>(pub(super) &'l mut String);
 
 impl Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let needs_none = |octet: u8| octet >= b' ' && octet != b'"' && octet != b'\\';
-        if text.bytes().all(needs_none) {
+        if is_literal(text) {
             self.0.push_str(text);
             return Ok(());
         }
-        let quoted = serde_json::Value::from(text).to_string();
-        self.0.push_str(&quoted[1..quoted.len() - 1]);
+        text.chars().try_for_each(|character| self.write_char(character))
+    }
+
+    fn write_char(&mut self, character: char) -> fmt::Result {
+        match character {
+            '"' => self.0.push_str("\\\""),
+            '\\' => self.0.push_str("\\\\"),
+            '\u{8}' => self.0.push_str("\\b"),
+            '\t' => self.0.push_str("\\t"),
+            '\n' => self.0.push_str("\\n"),
+            '\u{c}' => self.0.push_str("\\f"),
+            '\r' => self.0.push_str("\\r"),
+            // All of them have four hexadecimal digits.
+            hostile if is_hostile(hostile) => write!(self.0, "\\u{:04x}", u32::from(hostile))?,
+            character => self.0.push(character),
+        }
         Ok(())
     }
 }
 
+/// Whether a text stands in a JSON string as it is. May be wrong the other way round.
+pub(super) fn is_literal(text: &str) -> bool {
+    is_plain(text) && text.bytes().fold(true, |literal, octet| literal & (octet != b'"') & (octet != b'\\'))
+}
+
 impl Visit for Object<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if self.structured && message_line::LISTS.contains(&field.name()) {
-            self.raw(field.name(), format_args!("{value:#?}"));
+        if self.is_message_line {
+            self.line.push(',');
+            let _ = write!(self.line, "{value:#?}");
         } else {
             self.text(field.name(), format_args!("{value:?}"));
         }

@@ -1,12 +1,11 @@
 //! The Received field that we add on top (RFC 5321 section 4.4), and the transaction's id.
 
-use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
+use crate::append;
 use crate::host::TlsFacts;
 
 /// What the field says.
@@ -27,23 +26,33 @@ pub(super) struct Received<'a> {
 impl Received<'_> {
     /// The field's value, folded.
     pub(super) fn value(&self) -> String {
-        let address = match self.client.ip() {
-            std::net::IpAddr::V4(address) => format!("[{address}]"),
-            std::net::IpAddr::V6(address) => format!("[IPv6:{address}]"),
-        };
-        let tls = self
-            .tls
-            .map(|tls| format!("\r\n\t(using {} with cipher {})", tls.version, tls.cipher_suite))
-            .unwrap_or_default();
-        let recipient = self.recipient.map(|recipient| format!("\r\n\tfor <{recipient}>")).unwrap_or_default();
-        let head = format!(
-            "from {} ({address}){tls}\r\n\tby {} with {} id {}{recipient};\r\n\t",
-            self.helo,
-            self.hostname,
-            self.protocol(),
-            self.id,
-        );
-        with_date(head, self.now)
+        let mut value = String::with_capacity(512);
+        value.push_str("from ");
+        value.push_str(self.helo);
+        value.push_str(if self.client.is_ipv6() { " ([IPv6:" } else { " ([" });
+        append::ip(&mut value, self.client.ip());
+        value.push_str("])");
+        if let Some(tls) = self.tls {
+            value.push_str("\r\n\t(using ");
+            value.push_str(&tls.version);
+            value.push_str(" with cipher ");
+            value.push_str(&tls.cipher_suite);
+            value.push(')');
+        }
+        value.push_str("\r\n\tby ");
+        value.push_str(self.hostname);
+        value.push_str(" with ");
+        value.push_str(self.protocol());
+        value.push_str(" id ");
+        value.push_str(self.id);
+        if let Some(recipient) = self.recipient {
+            value.push_str("\r\n\tfor <");
+            value.push_str(recipient);
+            value.push('>');
+        }
+        value.push_str(";\r\n\t");
+        append::mail_date(&mut value, self.now);
+        value
     }
 
     /// The registered "with" protocol (RFC 3848, RFC 6531 section 3.7.3).
@@ -56,23 +65,6 @@ impl Received<'_> {
             (false, false, _) => "SMTP",
         }
     }
-}
-
-thread_local! {
-    /// The second that was written last, and how: many messages arrive in one.
-    static WRITTEN: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
-}
-
-/// `text`, and the date as RFC 5322 section 3.3 has it.
-fn with_date(mut text: String, now: Timestamp) -> String {
-    WRITTEN.with_borrow_mut(|(second, date)| {
-        if *second != now.as_second() {
-            *second = now.as_second();
-            *date = now.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string();
-        }
-        text.push_str(date);
-    });
-    text
 }
 
 /// An id that no other transaction of the fleet has for all that matters: 48 bits of milliseconds, so that ids sort by

@@ -1,8 +1,12 @@
 //! What is left of a message when it is over: one log line, and counters.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use mailweir_smtp::reply::Reply;
 
 use crate::admin::metrics::{FailureCause, MessageOutcome};
+use crate::append;
 use crate::chain::{CONTENT, PluginRecord, Run};
 use crate::generation::Generation;
 use crate::host::{Cause, TransactionFacts};
@@ -30,7 +34,6 @@ impl Transaction {
 impl Session {
     /// A refusal that comes before there is a transaction.
     pub(super) async fn report_phase(&mut self, phase: &str, run: Run, facts: &TransactionFacts, reply: &Reply) {
-        let records = run.records();
         tracing::info!(
             id = facts.id,
             listener = facts.listener,
@@ -38,7 +41,7 @@ impl Session {
             helo = %Printable(&facts.helo),
             phase,
             reply = %Printable(one_line(reply).as_bytes()),
-            reason = %Printable(against(&records).as_bytes()),
+            reason = %Printable(against(&run.records()).as_bytes()),
             "refused"
         );
         self.abandon(run).await;
@@ -65,32 +68,34 @@ impl Session {
             self.listening.metrics.content(&tag.value);
         }
         let (upstream, upstream_reply) = match &outcome.upstream {
-            Some((name, reply)) => (name.clone(), one_line(reply)),
-            None => (String::new(), String::new()),
+            Some((name, reply)) => (name.as_str(), one_line(reply)),
+            None => ("", String::new()),
         };
+        let mut client = String::with_capacity(64);
+        append::socket_address(&mut client, self.connection.client);
         MessageLine {
-            id: transaction.facts.id.clone(),
-            listener: self.connection.listener.to_string(),
-            client: self.connection.client.to_string(),
-            helo: String::from_utf8_lossy(&transaction.facts.helo).into_owned(),
-            sender: transaction.sender.as_str().to_owned(),
-            recipients: transaction.recipients.iter().map(|(path, _)| path.as_str().to_owned()).collect(),
+            id: &transaction.facts.id,
+            listener: &self.connection.listener,
+            client: &client,
+            helo: &String::from_utf8_lossy(&transaction.facts.helo),
+            sender: transaction.sender.as_str(),
+            recipients: transaction.recipients.iter().map(|(path, _)| path.as_str()).collect(),
             size,
-            verdict: outcome.kind.as_str().to_owned(),
-            reason: reason(outcome, &records),
-            reply: one_line(&outcome.reply),
+            verdict: outcome.kind.as_str(),
+            reason: &reason(outcome, &records),
+            reply: &one_line(&outcome.reply),
             upstream,
-            upstream_reply,
-            plugins: records.into_iter().map(plugin_line).collect(),
-            tags: transaction.run.tags().to_vec(),
-            micros: u64::try_from(transaction.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            upstream_reply: &upstream_reply,
+            plugins: records.iter().map(|record| plugin_line(record)).collect(),
+            tags: transaction.run.tags(),
+            micros: micros(transaction.started.elapsed()),
         }
         .emit();
     }
 }
 
 /// Adds up what filters did.
-fn count(generation: &Generation, records: &[PluginRecord]) {
+fn count(generation: &Generation, records: &[Cow<'_, PluginRecord>]) {
     for record in records.iter().filter(|record| record.called || record.failed.is_some()) {
         let Some(metrics) = generation.plugin_metrics(&record.name) else { continue };
         metrics.called(record.cost.wall, record.cost.host_calls, record.cost.bytes);
@@ -101,28 +106,32 @@ fn count(generation: &Generation, records: &[PluginRecord]) {
 }
 
 /// Why it ended so: our own reason, or that of the filter that spoke last against it.
-fn reason(outcome: &Outcome, records: &[PluginRecord]) -> String {
+fn reason<'a>(outcome: &'a Outcome, records: &[Cow<'_, PluginRecord>]) -> Cow<'a, str> {
     if !outcome.reason.is_empty() || outcome.kind == MessageOutcome::Delivered {
-        return outcome.reason.clone();
+        return Cow::Borrowed(&outcome.reason);
     }
-    against(records)
+    Cow::Owned(against(records))
 }
 
 /// What the filter says that spoke last against the message.
-fn against(records: &[PluginRecord]) -> String {
+fn against(records: &[Cow<'_, PluginRecord>]) -> String {
     let against = records.iter().rev().find(|record| !matches!(record.verdict, "pass" | "accept"));
     against.map(|record| format!("{}: {}", record.name, record.reason)).unwrap_or_default()
 }
 
-fn plugin_line(record: PluginRecord) -> PluginLine {
+fn plugin_line(record: &PluginRecord) -> PluginLine<'_> {
     PluginLine {
-        verdict: record.said().to_owned(),
-        name: record.name,
-        reason: record.reason,
-        micros: u64::try_from(record.cost.wall.as_micros()).unwrap_or(u64::MAX),
+        name: &record.name,
+        verdict: record.said(),
+        reason: &record.reason,
+        micros: micros(record.cost.wall),
         host_calls: record.cost.host_calls,
         bytes: record.cost.bytes,
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn failure_cause(cause: Cause) -> FailureCause {
@@ -136,5 +145,11 @@ fn failure_cause(cause: Cause) -> FailureCause {
 
 /// A reply in a log line.
 fn one_line(reply: &Reply) -> String {
-    format!("{} {}", reply.code(), reply.lines().join(" / "))
+    let mut line = String::with_capacity(128);
+    append::number(&mut line, reply.code().into());
+    for (index, text) in reply.lines().iter().enumerate() {
+        line.push_str(if index == 0 { " " } else { " / " });
+        line.push_str(text);
+    }
+    line
 }

@@ -103,7 +103,7 @@ pub(crate) async fn end(run: &mut Run) -> Conclusion {
 }
 
 pub(crate) fn record(run: &Run, name: &str) -> PluginRecord {
-    run.records().into_iter().find(|record| record.name == name).unwrap()
+    run.records().into_iter().find(|record| record.name == name).unwrap().into_owned()
 }
 
 /// A ruling in a few words: "on", or the reply's code and "close".
