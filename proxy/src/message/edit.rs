@@ -1,7 +1,7 @@
 //! Edits of header section and body: in order, all or none.
 
 use bytes::Bytes;
-use memchr::memchr2_iter;
+use memchr::{memchr_iter, memchr2_iter, memrchr};
 
 use crate::verdict::Edit;
 
@@ -84,7 +84,11 @@ impl Entry<'_> {
 
 /// Applies them to a header section; none when they all concern the envelope.
 pub(super) fn apply(header: &HeaderSection, edits: &[Edit], budget: &Budget) -> Result<Option<Change>, EditError> {
-    let mut entries: Vec<Entry<'_>> = header.fields().map(|field| Entry::Old(field.raw())).collect();
+    let mut entries: Vec<Entry<'_>> = match edits {
+        // What stands below a field on top need not be looked at, and every message gets one from us.
+        [Edit::InsertHeader { position: 0, .. }] if !header.raw().is_empty() => vec![Entry::Old(header.raw())],
+        _ => header.fields().map(|field| Entry::Old(field.raw())).collect(),
+    };
     let mut body = None;
     let mut touches_mime = false;
     let mut any = false;
@@ -129,8 +133,8 @@ pub(super) fn apply(header: &HeaderSection, edits: &[Edit], budget: &Budget) -> 
 }
 
 fn is_mime_field(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.starts_with("content-") || name == "mime-version"
+    let is_of_content = name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("content-"));
+    is_of_content || name.eq_ignore_ascii_case("mime-version")
 }
 
 fn find(entries: &[Entry<'_>], name: &str, occurrence: usize) -> Result<usize, EditFault> {
@@ -188,7 +192,11 @@ fn field(name: &str, value: &[u8]) -> Result<Vec<u8>, EditFault> {
     if !matches!(value, [] | [b' ' | b'\t' | b'\r', ..]) {
         raw.push(b' ');
     }
-    let mut lines = value.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut begins = 0;
+    let mut lines = memchr_iter(b'\n', value).chain([value.len()]).map(|ends| {
+        let line = &value[std::mem::replace(&mut begins, ends + 1)..ends];
+        line.strip_suffix(b"\r").unwrap_or(line)
+    });
     push_folded(&mut raw, lines.next().unwrap_or_default(), name)?;
     for line in lines {
         // A folded line of white space alone is the end of the header section to some parsers.
@@ -202,7 +210,7 @@ fn field(name: &str, value: &[u8]) -> Result<Vec<u8>, EditFault> {
 
 /// Appends a line and its CRLF to what begins the line, with folds so that no line is too long.
 fn push_folded(raw: &mut Vec<u8>, line: &[u8], name: &str) -> Result<(), EditFault> {
-    let mut begun = raw.len() - raw.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let mut begun = raw.len() - memrchr(b'\n', raw).map_or(0, |newline| newline + 1);
     let mut rest = line;
     while begun + rest.len() > LINE_LENGTH {
         let is_blank = |byte: u8| byte == b' ' || byte == b'\t';

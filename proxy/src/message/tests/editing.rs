@@ -50,6 +50,24 @@ fn add(name: &str, value: impl Into<Vec<u8>>) -> Edit {
 }
 
 #[test]
+fn a_field_on_top_is_the_same_alone_and_among_others() {
+    let insert = |value: &str| Edit::InsertHeader { position: 0, name: "X".to_owned(), value: value.into() };
+    for original in
+        ["", "A: 1", "A: 1\r\n", "A: 1\r\n\t2\r\nB : 3\r\n\r\nbody\r\n", "\r\nbody", "From x y\r\nA: 1\r\n\r\n"]
+    {
+        let original = message(original);
+        for value in ["1", "1\r\n 2", "1\r\n2", "", "x\n"] {
+            let [alone, among] =
+                [vec![insert(value)], vec![Edit::ChangeSender(String::new()), insert(value)]].map(|edits| {
+                    let edited = original.edited(&edits).map_err(|error| error.reason.to_string());
+                    edited.map(|edited| (joined(edited.chunks()), edited.headers().raw().clone(), edited.body_offset()))
+                });
+            assert_eq!(alone, among, "{value:?}");
+        }
+    }
+}
+
+#[test]
 fn long_values_are_folded() {
     let original = message("A: 1\r\n\r\n");
     let words = "word ".repeat(1000);
