@@ -146,9 +146,10 @@ impl Auth {
         let domain = printable(&result.from_domain, 200);
         let policy = results::policy(result.policy);
         let disposition = policy::dmarc(&self.config, result, arc);
-        let failed = || format!("DMARC {} for {domain} (p={policy})", result.outcome.as_str());
+        let of_domain = || ["DMARC ", result.outcome.as_str(), " for ", &domain].concat();
+        let failed = || format!("{} (p={policy})", of_domain());
         let decision = match &disposition {
-            Disposition::Deliver => Decision::pass().because(format!("DMARC {} for {domain}", result.outcome.as_str())),
+            Disposition::Deliver => Decision::pass().because(of_domain()),
             Disposition::Tagged => Decision::pass().because(format!("{}, not enforced", failed())),
             Disposition::TrustedForwarder(sealer) => {
                 let sealer = printable(sealer, 200);
@@ -249,7 +250,10 @@ fn identity(sender: &[u8]) -> Identity {
 /// At most so many bytes, and no control or format characters among them: for replies and reasons.
 fn printable(text: &str, limit: usize) -> String {
     let is_shown = |character: char| character == ' ' || character.is_alphanumeric() || character.is_ascii_graphic();
-    let mut shown: String = text.chars().map(|character| if is_shown(character) { character } else { '?' }).collect();
+    let mut shown = match text.chars().all(is_shown) {
+        true => text.to_owned(),
+        false => text.chars().map(|character| if is_shown(character) { character } else { '?' }).collect(),
+    };
     shown.truncate(shown.floor_char_boundary(limit));
     shown
 }

@@ -3,6 +3,7 @@
 //! What stands in it comes from the client: names from EHLO and MAIL, tags of signatures. Everything is reduced to
 //! characters that end neither a value, a comment nor the field, also for a reader that does not know about quoting.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use mailweir_filter::authentication::{ArcResult, DkimResult, DmarcPolicy, DmarcResult, Identity, Outcome, SpfResult};
@@ -16,43 +17,58 @@ const MAX_VALUE: usize = 255;
 /// Where a line is folded (RFC 5322 section 2.1.1 recommends 78).
 const LINE: usize = 78;
 
+/// Room for the value that most messages get.
+const FIELD: usize = 512;
+
+/// Stands between the words of a [`Statement`]; no word can hold it.
+const SEPARATOR: char = '\n';
+
 /// One result: method, outcome, comment, properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    words: Vec<String>,
+    words: String,
 }
 
 impl Statement {
     /// "method=outcome"
     pub fn new(method: &str, outcome: Outcome) -> Self {
-        Self { words: vec![format!("{method}={}", outcome.as_str())] }
+        let mut words = String::with_capacity(LINE);
+        words.extend([method, "=", outcome.as_str()]);
+        Self { words }
     }
 
-    /// A comment; the caller's own words and clean values.
+    /// A comment, in pieces; the caller's own words and clean values.
     #[must_use]
-    fn comment(mut self, text: &str) -> Self {
-        self.words.push(format!("({text})"));
+    fn comment(mut self, pieces: &[&str]) -> Self {
+        self.words.push(SEPARATOR);
+        self.words.push('(');
+        self.words.extend(pieces.iter().copied());
+        self.words.push(')');
         self
     }
 
     /// A property; left out when nothing of the value can be written.
     #[must_use]
-    fn property(mut self, name: &str, value: Option<String>) -> Self {
-        self.words.extend(value.map(|value| format!("{name}={value}")));
+    fn property(mut self, name: &str, value: Option<&str>) -> Self {
+        if let Some(value) = value {
+            self.words.push(SEPARATOR);
+            self.words.extend([name, "=", value]);
+        }
         self
     }
 }
 
 /// The field's value: the authserv-id, then the statements, each on a line of its own.
 pub fn field(authserv_id: &str, statements: &[Statement]) -> String {
-    let mut field = String::from(authserv_id);
+    let mut field = String::with_capacity(FIELD);
+    field.push_str(authserv_id);
     if statements.is_empty() {
         field.push_str("; none");
     }
     for statement in statements {
         field.push_str(";\r\n\t");
         let mut column = 8;
-        for (position, word) in statement.words.iter().enumerate() {
+        for (position, word) in statement.words.split(SEPARATOR).enumerate() {
             if position > 0 && column + 1 + word.len() > LINE {
                 field.push_str("\r\n\t ");
                 column = 9;
@@ -70,13 +86,15 @@ pub fn field(authserv_id: &str, statements: &[Statement]) -> String {
 /// RFC 8601 section 2.7.2. The sender as given when it is simple, its domain otherwise.
 pub fn spf(result: &SpfResult, identity: Identity, sender: &[u8], helo: &[u8]) -> Statement {
     let statement = Statement::new("spf", result.outcome);
+    let checked = || domain(&result.domain);
     match identity {
         Identity::MailFrom => {
-            let value = address(&String::from_utf8_lossy(sender)).or_else(|| domain(&result.domain));
-            statement.property("smtp.mailfrom", value)
+            let sender = String::from_utf8_lossy(sender);
+            statement.property("smtp.mailfrom", address(&sender).or_else(checked))
         }
         Identity::Helo => {
-            statement.property("smtp.helo", domain(&String::from_utf8_lossy(helo)).or_else(|| domain(&result.domain)))
+            let helo = String::from_utf8_lossy(helo);
+            statement.property("smtp.helo", domain(&helo).or_else(checked))
         }
     }
 }
@@ -89,10 +107,10 @@ pub fn iprev(outcome: Outcome, client: &str, name: Option<&str>) -> Statement {
     });
     let statement = Statement::new("iprev", outcome);
     let statement = match name.and_then(domain) {
-        Some(name) => statement.comment(&name),
+        Some(name) => statement.comment(&[name]),
         None => statement,
     };
-    statement.property("policy.iprev", address)
+    statement.property("policy.iprev", address.as_deref())
 }
 
 /// RFC 8601 section 2.7.1, with header.a and header.s of RFC 8601 and header.b of RFC 6008: one statement a signature.
@@ -101,10 +119,10 @@ pub fn dkim(signatures: &[DkimResult]) -> Vec<Statement> {
         return vec![Statement::new("dkim", Outcome::None)];
     }
     let mut statements: Vec<Statement> = signatures.iter().take(MAX_SIGNATURES).map(signature).collect();
-    if let Some(last) = statements.last_mut()
-        && signatures.len() > MAX_SIGNATURES
-    {
-        last.words.push(format!("({} more signatures)", signatures.len() - MAX_SIGNATURES));
+    if signatures.len() > MAX_SIGNATURES {
+        let more = (signatures.len() - MAX_SIGNATURES).to_string();
+        let last = statements.pop().map(|last| last.comment(&[&more, " more signatures"]));
+        statements.extend(last);
     }
     statements
 }
@@ -112,37 +130,38 @@ pub fn dkim(signatures: &[DkimResult]) -> Vec<Statement> {
 fn signature(result: &DkimResult) -> Statement {
     let statement = Statement::new("dkim", result.outcome);
     let statement = match prose(&result.reason) {
-        reason if result.outcome != Outcome::Pass && !reason.is_empty() => statement.comment(&reason),
+        reason if result.outcome != Outcome::Pass && !reason.is_empty() => statement.comment(&[&reason]),
         _ => statement,
     };
     statement
         .property("header.d", domain(&result.domain))
         .property("header.s", domain(&result.selector))
         .property("header.a", domain(&result.algorithm))
-        .property("header.b", base64(&result.signature))
+        .property("header.b", base64(&result.signature).as_deref())
 }
 
 /// RFC 7489 section 11.1, with the policy in a comment as is the custom.
 pub fn dmarc(result: &DmarcResult, override_reason: Option<&str>) -> Statement {
     let statement = Statement::new("dmarc", result.outcome);
+    let policy = policy(result.policy);
     let statement = match (result.policy_domain.is_empty(), override_reason) {
         (true, _) => statement,
-        (false, None) => statement.comment(&format!("p={}", policy(result.policy))),
-        (false, Some(reason)) => statement.comment(&format!("p={} dis=none override={reason}", policy(result.policy))),
+        (false, None) => statement.comment(&["p=", policy]),
+        (false, Some(reason)) => statement.comment(&["p=", policy, " dis=none override=", reason]),
     };
     statement.property("header.from", domain(&result.from_domain))
 }
 
 /// DMARC of a message without an author to speak of.
 pub fn dmarc_without_author(fault: &str) -> Statement {
-    Statement::new("dmarc", Outcome::PermError).comment(&prose(fault))
+    Statement::new("dmarc", Outcome::PermError).comment(&[&prose(fault)])
 }
 
 /// RFC 8617 section 7: how many sets, and the last sealer.
 pub fn arc(result: &ArcResult) -> Statement {
     let statement = Statement::new("arc", result.outcome);
     match result.sealers.last().and_then(|sealer| domain(sealer)) {
-        Some(sealer) => statement.comment(&format!("i={} sealer={sealer}", result.sealers.len())),
+        Some(sealer) => statement.comment(&["i=", &result.sealers.len().to_string(), " sealer=", sealer]),
         None => statement,
     }
 }
@@ -158,32 +177,26 @@ pub fn policy(policy: DmarcPolicy) -> &'static str {
 
 /// A domain name, selector or algorithm as a token. `None` when it has other characters: a name that is cut or
 /// changed would be another name.
-fn domain(text: &str) -> Option<String> {
-    let is_clean = !text.is_empty()
-        && text.len() <= MAX_VALUE
-        && text.chars().all(|character| {
-            character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '_') || character.is_alphanumeric()
-        });
-    is_clean.then(|| text.to_owned())
+fn domain(text: &str) -> Option<&str> {
+    let is_inner = |character: char| character.is_alphanumeric() || matches!(character, '.' | '-' | '_');
+    (!text.is_empty() && text.len() <= MAX_VALUE && text.chars().all(is_inner)).then_some(text)
 }
 
 /// A mailbox whose local part is plain atoms (RFC 5322 section 3.2.3), as RFC 8601's pvalue allows it.
-fn address(text: &str) -> Option<String> {
+fn address(text: &str) -> Option<&str> {
     let (local, name) = text.rsplit_once('@')?;
     let is_atom = |character: char| character.is_alphanumeric() || "!#$&*+-/^_`{|}~.%".contains(character);
     let is_plain = !local.is_empty() && local.len() <= 64 && local.chars().all(is_atom);
-    let name = domain(name)?;
-    is_plain.then(|| format!("{local}@{name}"))
+    (is_plain && domain(name).is_some()).then_some(text)
 }
 
 /// A piece of a signature, quoted because base64 has characters that a token has not.
-fn base64(text: &str) -> Option<String> {
+fn base64(text: &str) -> Option<Cow<'_, str>> {
     let is_clean = !text.is_empty()
         && text.len() <= 16
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
-    is_clean.then(|| {
-        if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) { text.to_owned() } else { format!("\"{text}\"") }
-    })
+    let is_token = || text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_clean.then(|| if is_token() { text.into() } else { format!("\"{text}\"").into() })
 }
 
 /// Words for a comment: whatever could end it, or be taken for a statement, becomes a space.
