@@ -75,6 +75,9 @@ pub(crate) fn decide(
     incomplete: &Incomplete<'_>,
     recipients: impl FnOnce() -> Vec<Vec<u8>>,
 ) -> (Decision, Edits) {
+    if triggered.is_empty() && incomplete.searches.is_empty() {
+        return Decision::pass().into();
+    }
     let winner = triggered.iter().rev().max_by_key(|rule| rule.action.severity());
     let of_rules = match winner.map(|rule| rule.action) {
         Some(Action::Reject(reply)) => Verdict::Reject(reply.clone()),

@@ -144,18 +144,20 @@ impl RuleSearch {
         Ok(Self { sets, keywords: [whole, parts], labels: rule.labels.clone() })
     }
 
-    /// Keywords, patterns and labels found, each kind with a name to report it under.
-    pub(crate) fn run(&self, mail: &Mail, may_be_disguised: bool) -> Vec<(&'static str, Found)> {
-        let mut found: BTreeMap<&'static str, Found> = BTreeMap::new();
+    /// Keywords, labels and patterns found, each kind with a name to report it under.
+    pub(crate) fn run(&self, mail: &Mail, may_be_disguised: bool) -> [(&'static str, Found); 3] {
+        let (mut keywords, mut patterns) = (Found::default(), Found::default());
         for set in &self.sets {
-            let (kind, more) = set.run(mail);
-            found.entry(kind).or_default().add(more);
+            let found = match set.names {
+                Names::Keywords(_) => &mut keywords,
+                Names::Matches => &mut patterns,
+            };
+            found.add(set.run(mail));
         }
         if may_be_disguised && !self.keywords.iter().all(Vec::is_empty) {
-            found.entry("keyword").or_default().add(self.find_disguised(mail));
+            keywords.add(self.find_disguised(mail));
         }
-        found.insert("label", self.find_labels(mail));
-        found.into_iter().collect()
+        [("keyword", keywords), ("label", self.find_labels(mail)), ("pattern", patterns)]
     }
 
     fn find_disguised(&self, mail: &Mail) -> Found {
@@ -164,7 +166,7 @@ impl RuleSearch {
             for batch in keywords.chunks(BATCH) {
                 let patterns = batch.iter().map(|keyword| (keywords::disguised(keyword), keyword.clone())).collect();
                 match WordSet::keywords(patterns, options(whole_word) | PatternOptions::REGEX) {
-                    Ok(set) => set.into_iter().for_each(|set| found.add(set.run(mail).1)),
+                    Ok(set) => set.into_iter().for_each(|set| found.add(set.run(mail))),
                     // What cannot be searched for may be there.
                     Err(_) => found.is_incomplete = true,
                 }
@@ -194,18 +196,18 @@ impl WordSet {
         Ok(Some(Self { patterns, names: Names::Keywords(names) }))
     }
 
-    fn run(&self, mail: &Mail) -> (&'static str, Found) {
+    fn run(&self, mail: &Mail) -> Found {
         let hits = self.patterns.find(mail, Scope::Text, MAX_HITS);
         let is_incomplete = is_full(&hits);
         match &self.names {
             Names::Keywords(names) => {
                 let named = hits.iter().filter_map(|hit| names.get(hit.pattern as usize));
                 let distinct = named.map(|name| (name.to_lowercase(), Some(name.clone()))).collect();
-                ("keyword", Found { distinct, is_incomplete })
+                Found { distinct, is_incomplete }
             }
             Names::Matches => {
                 let matched = hits.iter().map(|hit| String::from_utf8_lossy(&hit.matched).trim().to_owned());
-                ("pattern", Found { distinct: matched.map(|value| (value, None)).collect(), is_incomplete })
+                Found { distinct: matched.map(|value| (value, None)).collect(), is_incomplete }
             }
         }
     }
