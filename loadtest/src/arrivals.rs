@@ -69,15 +69,15 @@ impl Profile {
     }
 }
 
-/// Calls `send` with the number and the time of each message that `mine` says yes to, when it is due.
+/// Calls `send` with the number of each message when it is due, the time at which it was to be sent, and the time now.
 ///
-/// When it comes too late, it goes on at once: the time given is the one intended, so that the delay is measured. Ends
+/// When it comes too late, it goes on at once: by the time intended the delay is measured. Ends
 /// with the last arrival, or when `send` says false.
 pub(crate) async fn dispatch(
     arrivals: impl Iterator<Item = (u64, Duration)>,
     start: Instant,
     alarm: &mut impl Alarm,
-    mut send: impl FnMut(u64, Instant) -> bool,
+    mut send: impl FnMut(u64, Instant, Instant) -> bool,
 ) {
     // The clock is read once for all that is due at once; whoever sends has to get a turn in between.
     let mut now = Instant::now();
@@ -92,7 +92,7 @@ pub(crate) async fn dispatch(
             }
             now = Instant::now();
         }
-        if !send(number, time) {
+        if !send(number, time, now) {
             return;
         }
     }
@@ -124,8 +124,8 @@ mod tests {
         let arrivals =
             Arrivals::new(options::Arrivals::Poisson, CONSTANT, 1, Some(Duration::from_secs(100))).enumerate();
         let mut sent: Vec<(u64, f64)> = Vec::new();
-        dispatch(arrivals.map(|(number, time)| (number as u64, time)), start, &mut Clock, |number, time| {
-            let late = Instant::now().duration_since(time);
+        dispatch(arrivals.map(|(number, time)| (number as u64, time)), start, &mut Clock, |number, time, now| {
+            let late = now.duration_since(time);
             assert!(late < Duration::from_millis(2), "the runtime's timer knows milliseconds: {late:?}");
             sent.push((number, (time - start).as_secs_f64()));
             true
@@ -154,8 +154,8 @@ mod tests {
                 tokio::time::sleep_until(time + Duration::from_millis(stall)).await;
             }
         }
-        dispatch((0..).zip(times), start, &mut Stalled(true), |_, intended| {
-            sent.push((intended - start, Instant::now() - start));
+        dispatch((0..).zip(times), start, &mut Stalled(true), |_, intended, now| {
+            sent.push((intended - start, now - start));
             true
         })
         .await;

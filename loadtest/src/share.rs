@@ -111,8 +111,11 @@ impl Share {
         let Some(arrivals) = self.plan.arrivals(self.thread, self.threads) else { return Ok(()) };
         let mut alarm = TimerFd::new()?;
         let mut stage = self.stage.clone();
-        let send = |number, intended: tokio::time::Instant| {
-            self.measured().begun += 1;
+        let send = |number, intended: tokio::time::Instant, now: tokio::time::Instant| {
+            let mut measured = self.measured();
+            measured.begun += 1;
+            measured.took(Phase::Late, now.saturating_duration_since(intended));
+            drop(measured);
             if let Some(slot) = self.pool.push(Job { number, intended: Some(intended.into_std()) }) {
                 sessions.spawn(session(Arc::clone(self), slot));
             }

@@ -152,6 +152,9 @@ pub(crate) struct Replies {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Phase {
+    /// In an open loop: from when a message was to be sent to when the generator came to it. That is the generator's own stalling,
+    /// or its machine's, and never the server's; it is a part of [`Self::Wait`], [`Self::Intended`] and [`Self::Refused`].
+    Late,
     /// In an open loop: from when a message was to be sent to when a connection was free for it.
     Wait,
     /// From the first SYN to the established connection.
@@ -371,7 +374,8 @@ impl Replies {
 
 impl Phase {
     /// All of them, in order.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
+        Self::Late,
         Self::Wait,
         Self::Connect,
         Self::Greeting,
@@ -392,6 +396,7 @@ impl Phase {
     /// For people.
     pub(crate) fn label(self) -> &'static str {
         match self {
+            Self::Late => "late",
             Self::Wait => "wait",
             Self::Connect => "connect",
             Self::Greeting => "greeting",

@@ -12,7 +12,7 @@ const CURVES: [Phase; 8] = [
     Phase::EndOfData,
     Phase::Mail,
     Phase::Rcpt,
-    Phase::Data,
+    Phase::Late,
     Phase::Tls,
     Phase::Connect,
 ];

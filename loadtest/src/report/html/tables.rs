@@ -9,6 +9,7 @@ use super::whole;
 pub(super) fn comparison(runs: &[Run]) -> String {
     let row = |run: &Run| {
         let whole = whole(run);
+        let late = run.latency.iter().find(|latency| latency.phase == Phase::Late);
         vec![
             run.name.clone(),
             run.load.clone(),
@@ -20,9 +21,11 @@ pub(super) fn comparison(runs: &[Run]) -> String {
             format!("{}/s", size(run.bytes_per_second)),
             whole.map_or_else(String::new, |whole| latency(whole.p50)),
             whole.map_or_else(String::new, |whole| latency(whole.p99)),
+            late.map_or_else(String::new, |late| latency(late.p99)),
         ]
     };
-    let columns = vec!["run", "load", "sessions", "taken", "refused", "lost", "messages/s", "octets", "p50", "p99"];
+    let mut columns = vec!["run", "load", "sessions", "taken", "refused", "lost", "messages/s", "octets", "p50", "p99"];
+    columns.push("late, p99");
     Table { caption: "Runs side by side", columns, words: &[1], rows: runs.iter().map(row).collect() }.markup()
 }
 
