@@ -11,6 +11,8 @@ use crate::report::model::{Process, ProcessSample, ServerUse};
 pub(crate) struct Watched {
     name: String,
     root: u32,
+    /// Whether descendants are watched with it.
+    with_family: bool,
     /// The root and its descendants at the last look.
     members: Vec<u32>,
     refreshed: Option<Instant>,
@@ -38,11 +40,21 @@ const REFRESH: Duration = Duration::from_secs(1);
 const MOST_SAMPLES: usize = 20_000;
 
 impl Watched {
-    /// From now on.
+    /// From now on, with its descendants.
     pub(crate) fn new(name: &str, root: u32) -> Self {
+        Self::begin(name, root, true)
+    }
+
+    /// From now on, without its descendants, which are watched themselves.
+    pub(crate) fn alone(name: &str, root: u32) -> Self {
+        Self::begin(name, root, false)
+    }
+
+    fn begin(name: &str, root: u32, with_family: bool) -> Self {
         let mut watched = Self {
             name: name.to_owned(),
             root,
+            with_family,
             members: vec![root],
             refreshed: None,
             samples: Vec::new(),
@@ -126,7 +138,7 @@ impl Watched {
         let due = self.refreshed.is_none_or(|time| time.elapsed() >= REFRESH);
         if due {
             self.refreshed = Some(Instant::now());
-            self.members = family(self.root);
+            self.members = if self.with_family { family(self.root) } else { vec![self.root] };
         }
         due
     }

@@ -78,7 +78,7 @@ pub(crate) async fn run(arguments: &RunArguments) -> anyhow::Result<Results> {
         sink,
         workers: Workers::start(arguments.threads)?,
         watched: watched.collect(),
-        own: Watched::new("mailweir-load", std::process::id()),
+        own: Watched::alone("mailweir-load", std::process::id()),
         epoch: Instant::now(),
         loudness: arguments.output.loudness(),
         scenario: &scenario,
