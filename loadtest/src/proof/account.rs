@@ -109,6 +109,21 @@ impl Received {
 }
 
 impl Verdict {
+    /// Of two runs together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            acknowledged: self.acknowledged + other.acknowledged,
+            in_doubt: self.in_doubt + other.in_doubt,
+            arrived: self.arrived + other.arrived,
+            lost: self.lost + other.lost,
+            doubled: self.doubled + other.doubled,
+            altered: self.altered + other.altered,
+            in_doubt_arrived: self.in_doubt_arrived + other.in_doubt_arrived,
+            refused_arrived: self.refused_arrived + other.refused_arrived,
+            unknown: self.unknown + other.unknown,
+        }
+    }
+
     /// Compares what one run sent with what arrived of it.
     pub(crate) fn new(run: Run, sent: &Sent, received: &Received) -> Self {
         let nothing = Seen::default();

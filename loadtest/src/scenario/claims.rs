@@ -1,15 +1,11 @@
 //! Claims about the outcome, and what was found.
 
-use std::fmt;
+use anyhow::{Context as _, ensure};
+use serde::Deserialize;
 
-use anyhow::{Context as _, bail, ensure};
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-
+use super::bound::{Bound, Round, Unit};
 use super::file::Step;
-use crate::report;
 use crate::report::model::{Claim, Phase, Run, ServerUse};
-use crate::units::{Size, Span};
 
 /// An `[[expect]]` table: bounds, by what they bound.
 #[derive(Debug, Default, Deserialize)]
@@ -52,30 +48,7 @@ pub(crate) struct Expect {
     cpu: Option<Bound>,
 }
 
-/// From and to where a value may lie. A bare value is the most that it may be.
-#[derive(Debug, Default)]
-struct Bound {
-    at_least: Option<String>,
-    at_most: Option<String>,
-    /// The bounds are multiples of what this step has.
-    times: Option<String>,
-}
-
-/// What a value is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    Count,
-    /// Messages in a second, which `--scale` scales.
-    Rate,
-    /// In a second.
-    Octets,
-    /// In microseconds.
-    Latency,
-    Memory,
-    Share,
-}
-
-/// What the runs of a step came to.
+/// What the runs of a step came to, in one round.
 pub(crate) struct StepResult {
     pub(crate) name: String,
     pub(crate) runs: Vec<Run>,
@@ -86,8 +59,7 @@ pub(crate) struct StepResult {
 impl Expect {
     /// What is claimed of a scenario that claims nothing.
     pub(crate) fn no_failures() -> Self {
-        let nothing = Bound { at_most: Some("0".to_owned()), ..Bound::default() };
-        Self { failures: Some(nothing), ..Self::default() }
+        Self { failures: Some(Bound::nothing()), ..Self::default() }
     }
 
     fn bounds(&self) -> [(&'static str, Unit, &Option<Bound>); 17] {
@@ -129,13 +101,10 @@ impl Expect {
         for (key, unit, bound) in self.bounds() {
             let Some(bound) = bound else { continue };
             some = true;
-            if let Some(step) = &bound.times {
-                ensure!(known(step), "{key}: there is no step {step:?}");
+            if let Some(step) = bound.reference() {
+                ensure!(steps.iter().any(|other| other.name == step), "{key}: there is no step {step:?}");
             }
-            ensure!(bound.at_least.is_some() || bound.at_most.is_some(), "{key}: at_least or at_most is missing");
-            for value in [&bound.at_least, &bound.at_most].into_iter().flatten() {
-                bound.value(value, unit).context(key)?;
-            }
+            bound.check(unit).context(key)?;
         }
         ensure!(some, "it claims nothing");
         Ok(())
@@ -144,18 +113,19 @@ impl Expect {
     /// Rates and counts that a scenario of another size is to reach.
     pub(crate) fn scale(&mut self, scale: f64) {
         for bound in [&mut self.goodput, &mut self.throughput, &mut self.sent].into_iter().flatten() {
-            if let (None, Some(value)) = (&bound.times, &mut bound.at_least)
-                && let Ok(number) = value.parse::<f64>()
-            {
-                *value = (number * scale).to_string();
-            }
+            bound.scale_least(scale);
         }
     }
 
-    /// What was found, for each step and load that this is about.
+    /// What was found, for each step and load that this is about, all rounds together.
     pub(crate) fn claims(&self, results: &[StepResult]) -> Vec<Claim> {
         let mut claims = Vec::new();
+        let mut names: Vec<&str> = Vec::new();
         for step in results.iter().filter(|step| self.step.as_ref().is_none_or(|name| step.name == *name)) {
+            if names.contains(&step.name.as_str()) {
+                continue;
+            }
+            names.push(&step.name);
             for (run, background) in step.runs.iter().zip(&step.background) {
                 let meant = match &self.load {
                     Some(name) => run.name == *name,
@@ -190,28 +160,30 @@ impl Expect {
             other => other.to_owned(),
         };
         let claim = format!("{}, {}: {what} {bound}", step.name, run.name);
-        let found = value(run, key, phase);
-        let reference = bound.times.as_ref().map(|name| {
-            let other = results.iter().find(|other| other.name == *name)?;
-            let same = other.runs.iter().find(|other| other.name == run.name).or_else(|| other.runs.first())?;
-            value(same, key, self.phase.unwrap_or_else(|| main_phase(same)))
-        });
-        let factor = match reference {
-            None => Some(1.0),
-            Some(reference) => reference,
+        let of_step = |name: &str| -> Vec<Option<f64>> {
+            let rounds = results.iter().filter(|result| result.name == name);
+            let runs = rounds.filter_map(|round| {
+                let same = round.runs.iter().find(|other| other.name == run.name);
+                same.or_else(|| round.runs.first().filter(|_| step.name != name))
+            });
+            runs.map(|run| value(run, key, self.phase.unwrap_or_else(|| main_phase(run)))).collect()
         };
-        let (Some(found), Some(factor)) = (found, factor) else {
-            return Claim { claim, passed: false, found: "not measured".to_owned() };
+        let references = bound.reference().map(of_step);
+        let rounds: Option<Vec<Round>> = match references {
+            None => {
+                of_step(&step.name).into_iter().map(|found| Some(Round { found: found?, reference: None })).collect()
+            }
+            // A round that was interrupted has no reference.
+            Some(references) => of_step(&step.name)
+                .into_iter()
+                .zip(references)
+                .map(|(found, reference)| Some(Round { found: found?, reference: Some(reference?) }))
+                .collect(),
         };
-        // What does not parse was refused before the start.
-        let limit = |text: &Option<String>| text.as_ref().and_then(|text| bound.value(text, unit).ok());
-        let passed = limit(&bound.at_least).is_none_or(|least| found >= least * factor)
-            && limit(&bound.at_most).is_none_or(|most| found <= most * factor);
-        let shown = match bound.times.as_ref().filter(|_| factor > 0.0) {
-            Some(_) => format!("{} is {:.2} × {}", unit.show(found), found / factor, unit.show(factor)),
-            None => unit.show(found),
-        };
-        Claim { claim, passed, found: shown }
+        match rounds.filter(|rounds| !rounds.is_empty()) {
+            Some(rounds) => Claim { claim, passed: bound.holds(&rounds, unit), found: bound.show(&rounds, unit) },
+            None => Claim { claim, passed: false, found: "not measured".to_owned() },
+        }
     }
 }
 
@@ -248,104 +220,6 @@ fn value(run: &Run, key: &str, phase: Phase) -> Option<f64> {
         "cpu" if !run.servers.is_empty() => of_servers(|server| server.cpu_per_message)?,
         _ => return None,
     })
-}
-
-impl Bound {
-    fn value(&self, text: &str, unit: Unit) -> anyhow::Result<f64> {
-        if self.times.is_some() || matches!(unit, Unit::Count | Unit::Rate | Unit::Share) {
-            return text
-                .parse()
-                .ok()
-                .filter(|number: &f64| number.is_finite())
-                .with_context(|| format!("{text:?} is no number"));
-        }
-        match unit {
-            Unit::Latency => {
-                let span: Span = text.parse().map_err(anyhow::Error::msg)?;
-                Ok(span.0.as_secs_f64() * 1e6)
-            }
-            Unit::Memory | Unit::Octets => {
-                let size: Size = text.parse().map_err(anyhow::Error::msg)?;
-                Ok(size.0 as f64)
-            }
-            Unit::Count | Unit::Rate | Unit::Share => bail!("{text:?} is no number"),
-        }
-    }
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let times = self.times.as_ref().map(|step| format!(" × that of {step}")).unwrap_or_default();
-        let bounds = [("at least", &self.at_least), ("at most", &self.at_most)];
-        let bounds = bounds.into_iter().filter_map(|(word, value)| Some(format!("{word} {}{times}", value.as_ref()?)));
-        formatter.write_str(&bounds.collect::<Vec<_>>().join(", "))
-    }
-}
-
-impl Unit {
-    fn show(self, value: f64) -> String {
-        match self {
-            Self::Count => format!("{value:.0}"),
-            Self::Rate => format!("{value:.0}/s"),
-            Self::Octets => format!("{:.2} MB/s", value / 1e6),
-            Self::Latency => report::latency(value),
-            Self::Memory => format!("{:.1} MiB", value / 1024.0 / 1024.0),
-            Self::Share => format!("{value:.4}"),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Bound {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            at_least: Option<Value>,
-            at_most: Option<Value>,
-            times: Option<String>,
-        }
-        struct AnyBound;
-        impl AnyBound {
-            fn at_most<E>(value: impl ToString) -> Result<Bound, E> {
-                Ok(Bound { at_most: Some(value.to_string()), ..Bound::default() })
-            }
-        }
-        impl<'de> Visitor<'de> for AnyBound {
-            type Value = Bound;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a value, or a table of at_least, at_most and times")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Bound, E> {
-                Self::at_most(text)
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Bound, E> {
-                Self::at_most(number)
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Bound, E> {
-                Self::at_most(number)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Bound, A::Error> {
-                let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                let text = |value: Option<Value>| value.map(|Value(text)| text);
-                Ok(Bound { at_least: text(table.at_least), at_most: text(table.at_most), times: table.times })
-            }
-        }
-        deserializer.deserialize_any(AnyBound)
-    }
-}
-
-/// A string or a number.
-struct Value(String);
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        crate::units::from_text(deserializer).map(Self)
-    }
 }
 
 #[cfg(test)]
@@ -416,6 +290,12 @@ mod tests {
                 "step = \"held\"\ngoodput = { at_least = 0.96, times = \"alone\" }",
                 vec!["false held, mail: goodput at least 0.96 × that of alone 950/s is 0.95 × 1000/s"],
             ),
+            (
+                "step = \"held\"\np99 = { at_most = \"1.1ms\", beyond = \"alone\" }",
+                vec![
+                    "true held, mail: p99 of intended at most 1.1ms more than alone's 3.00 ms is 1.00 ms more than 2.00 ms",
+                ],
+            ),
             ("step = \"alone\"\np50 = \"1ms\"", vec!["true alone, mail: p50 of intended at most 1ms 1.00 ms"]),
             ("step = \"alone\"\np99 = \"1.9ms\"", vec!["false alone, mail: p99 of intended at most 1.9ms 2.00 ms"]),
             (
@@ -432,6 +312,44 @@ mod tests {
             ("step = \"never\"\nfailures = 0", vec!["false never runs it did not"]),
         ] {
             assert_eq!(check(expect), expected, "{expect}");
+        }
+    }
+
+    #[test]
+    fn rounds_are_taken_together() {
+        let step =
+            |name: &str, run: Run| StepResult { name: name.to_owned(), runs: vec![run], background: vec![false] };
+        let mut results = Vec::new();
+        for (direct, through) in [(1000.0, 1200.0), (1000.0, 90_000.0), (50_000.0, 1300.0)] {
+            results.push(step("direct", run("mail", 1000.0, direct)));
+            results.push(step("through", run("mail", 990.0, through)));
+        }
+        let mut check = |expect: &str| {
+            let claims = toml::from_str::<Expect>(expect).unwrap().claims(&results);
+            results[3].runs[0].messages.lost = 7;
+            claims.into_iter().map(|claim| (claim.passed, claim.found)).collect::<Vec<_>>()
+        };
+        for (expect, passed, found) in [
+            ("step = \"through\"\nfailures = 2", true, "from 2 to 2 in 3 rounds"),
+            ("step = \"through\"\nfailures = 2", false, "from 2 to 8 in 3 rounds"),
+            (
+                "step = \"through\"\np99 = { at_most = \"200us\", beyond = \"direct\" }",
+                true,
+                "200 µs more, the median of 3 rounds: from −48.7 ms to 89.0 ms",
+            ),
+            (
+                "step = \"through\"\np99 = { at_most = \"199us\", beyond = \"direct\" }",
+                false,
+                "200 µs more, the median of 3 rounds: from −48.7 ms to 89.0 ms",
+            ),
+            (
+                "step = \"through\"\ngoodput = { at_least = 0.99, times = \"direct\" }",
+                true,
+                "0.99 ×, the median of 3 rounds: from 0.99 × to 0.99 ×",
+            ),
+            ("step = \"direct\"\np99 = \"1ms\"", true, "1.00 ms, the median of 3 rounds: from 1.00 ms to 50.0 ms"),
+        ] {
+            assert_eq!(check(expect), [(passed, found.to_owned())], "{expect}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! A scenario's file. Loads that make no sense and claims about steps that do not exist are errors before anything is started.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
@@ -31,6 +32,9 @@ pub(crate) struct Scenario {
     /// How long acknowledged messages may take to the sink: for servers with a queue.
     #[serde(default)]
     pub(crate) delivery: Span,
+    /// How often all steps are run, one after another each time.
+    #[serde(default = "once")]
+    pub(crate) rounds: NonZeroU32,
     #[serde(rename = "step")]
     pub(crate) steps: Vec<Step>,
     #[serde(default, rename = "expect")]
@@ -77,6 +81,8 @@ pub(crate) struct ServerTable {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Step {
     pub(crate) name: String,
+    /// Where its loads are sent, host:port with placeholders; the scenario's target when absent.
+    pub(crate) target: Option<String>,
     /// Of the loads that say nothing else.
     pub(crate) duration: Option<Span>,
     /// A rest before it.
@@ -90,6 +96,10 @@ fn yes() -> bool {
     true
 }
 
+fn once() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
 fn anywhere() -> String {
     "127.0.0.1:0".to_owned()
 }
@@ -99,8 +109,9 @@ fn soon() -> Span {
 }
 
 /// The scenarios that come with the program, by name.
-const BUILT_IN: [(&str, &str); 10] = [
+const BUILT_IN: [(&str, &str); 11] = [
     ("small", include_str!("../../scenarios/small.toml")),
+    ("latency", include_str!("../../scenarios/latency.toml")),
     ("mixed", include_str!("../../scenarios/mixed.toml")),
     ("large", include_str!("../../scenarios/large.toml")),
     ("tls", include_str!("../../scenarios/tls.toml")),
@@ -303,6 +314,13 @@ goodput = { at_least = 0.9, times = "one" }
             ("times = \"one\"", "times = \"none\"", "expect, number 1: goodput: there is no step \"none\""),
             ("goodput = { at_least = 0.9, times = \"one\" }", "p99 = \"fast\"", "expect, number 1: p99: \"fast\""),
             ("goodput = { at_least", "goodput = { at_lest", "unknown field `at_lest`"),
+            (
+                "times = \"one\"",
+                "times = \"one\", beyond = \"one\"",
+                "expect, number 1: goodput: times and beyond: it is one",
+            ),
+            ("times = \"one\"", "beyond = \"none\"", "expect, number 1: goodput: there is no step \"none\""),
+            ("title = \"a\"", "title = \"a\"\nrounds = 0", "line 3"),
             ("failures = 0", "failurs = 0", "unknown field `failurs`"),
             ("", "[[server]]\nname = \"a\"\ncomand = []", "unknown field `comand`"),
             ("[sink]", "[sink]\nbehaviour = { drops = [] }", "unknown field `drops`"),
@@ -311,6 +329,6 @@ goodput = { at_least = 0.9, times = "one" }
             assert!(found.starts_with("x.toml: ") && found.contains(expected), "{to}: {found}");
         }
         let missing = format!("{:#}", Scenario::read(Path::new("/nowhere/x.toml")).unwrap_err());
-        assert!(missing.starts_with("/nowhere/x.toml is neither a file nor one of small, mixed"), "{missing}");
+        assert!(missing.starts_with("/nowhere/x.toml is neither a file nor one of small, latency"), "{missing}");
     }
 }

@@ -17,7 +17,7 @@ use crate::descriptors;
 use crate::load::{Control, Load, Observer};
 use crate::options::LoadOptions;
 use crate::plan::Plan;
-use crate::proof::Received;
+use crate::proof::{Received, Verdict};
 use crate::report::live::{Goal, Loudness, Watch};
 use crate::report::model::{Claim, Results, Run, Second};
 use crate::send::interrupts;
@@ -28,7 +28,8 @@ use crate::workers::Workers;
 /// A scenario at work.
 struct Stage<'a> {
     scenario: &'a Scenario,
-    target: String,
+    /// Where the loads of each step are sent.
+    targets: Vec<String>,
     sink: Option<Sink>,
     workers: Workers,
     watched: Vec<Watched>,
@@ -73,8 +74,13 @@ pub(crate) async fn run(arguments: &RunArguments) -> anyhow::Result<Results> {
         },
     };
     let watched = servers.iter().filter_map(|server| Some(Watched::new(&server.name, server.process()?)));
+    let own_target = |step: &Step| match &step.target {
+        Some(address) => placeholders.fill(address, None).with_context(|| format!("step {:?}: target", step.name)),
+        None => Ok(target.clone()),
+    };
+    let targets = scenario.steps.iter().map(own_target).collect::<anyhow::Result<_>>();
     let mut stage = Stage {
-        target,
+        targets: targets.with_context(|| arguments.scenario.display().to_string())?,
         sink,
         workers: Workers::start(arguments.threads)?,
         watched: watched.collect(),
@@ -135,26 +141,29 @@ impl Stage<'_> {
     /// Runs one step after another, until SIGINT.
     async fn steps(&mut self) -> anyhow::Result<Vec<StepResult>> {
         let mut results: Vec<StepResult> = Vec::new();
-        for step in &self.scenario.steps {
-            tokio::time::sleep(step.pause.0).await;
-            let (result, interrupted) =
-                self.step(step, &results).await.with_context(|| format!("step {:?}", step.name))?;
-            results.push(result);
-            if interrupted {
-                break;
+        let targets = std::mem::take(&mut self.targets);
+        for _ in 0..self.scenario.rounds.get() {
+            for (step, target) in self.scenario.steps.iter().zip(&targets) {
+                tokio::time::sleep(step.pause.0).await;
+                let (result, interrupted) =
+                    self.step(step, target, &results).await.with_context(|| format!("step {:?}", step.name))?;
+                results.push(result);
+                if interrupted {
+                    return Ok(results);
+                }
             }
         }
         Ok(results)
     }
 
-    async fn step(&mut self, step: &Step, earlier: &[StepResult]) -> anyhow::Result<(StepResult, bool)> {
+    async fn step(&mut self, step: &Step, target: &str, earlier: &[StepResult]) -> anyhow::Result<(StepResult, bool)> {
         let mut plans = Vec::new();
         for load in &step.loads {
             let mut options = load.clone();
             options.proof |= self.scenario.proof && self.sink.is_some();
             resolve_rate(&mut options, earlier)?;
             let name = options.name.clone().unwrap_or_default();
-            let plan = Plan::new(&self.target, &options).await.with_context(|| format!("load {name:?}"))?;
+            let plan = Plan::new(target, &options).await.with_context(|| format!("load {name:?}"))?;
             plans.push((name, options.background, plan));
         }
         for watched in self.watched.iter_mut().chain([&mut self.own]) {
@@ -252,17 +261,21 @@ impl Stage<'_> {
         results.description.clone_from(&self.scenario.description);
         results.command = format!("mailweir-load run {}", path.display());
         results.seconds = self.epoch.elapsed().as_secs_f64();
-        for step in &steps {
-            results.claims.extend(step.runs.iter().filter_map(|run| proven(&step.name, run)));
+        let in_first_round = &steps[..steps.len().min(self.scenario.steps.len())];
+        for step in in_first_round {
+            results.claims.extend(step.runs.iter().filter_map(|run| proven(&step.name, &run.name, &steps)));
         }
         for expect in &self.scenario.expectations {
             results.claims.extend(expect.claims(&steps));
         }
         results.claims.extend(stopped);
-        for step in steps {
-            results
-                .runs
-                .extend(step.runs.into_iter().map(|run| Run { name: format!("{}: {}", step.name, run.name), ..run }));
+        for (index, step) in steps.into_iter().enumerate() {
+            let round = match self.scenario.rounds.get() {
+                1 => String::new(),
+                _ => format!(", round {}", index / self.scenario.steps.len() + 1),
+            };
+            let named = |run: Run| Run { name: format!("{}: {}{round}", step.name, run.name), ..run };
+            results.runs.extend(step.runs.into_iter().map(named));
         }
         let taken = results.runs.iter().map(|run| run.messages.sent).sum();
         results.processes = self.watched.iter().chain([&self.own]).map(|watched| watched.process(taken)).collect();
@@ -290,7 +303,8 @@ async fn finish(mut load: Load, background: bool, mut reporter: Reporter) -> any
 fn resolve_rate(options: &mut LoadOptions, earlier: &[StepResult]) -> anyhow::Result<()> {
     let Some(Rate::Times { factor, step }) = &options.rate else { return Ok(()) };
     let found = match step {
-        Some(name) => earlier.iter().find(|result| result.name == *name),
+        // Of this round.
+        Some(name) => earlier.iter().rev().find(|result| result.name == *name),
         None => earlier.last(),
     };
     let capacity = found.and_then(|result| result.runs.first()).context("rate: there is no earlier step")?;
@@ -300,10 +314,12 @@ fn resolve_rate(options: &mut LoadOptions, earlier: &[StepResult]) -> anyhow::Re
     Ok(())
 }
 
-/// Whether each message arrived once and whole, and no other did.
-fn proven(step: &str, run: &Run) -> Option<Claim> {
-    let proof = run.proof.filter(|_| run.held.is_none())?;
-    let claim = format!("{step}, {}: nothing is lost, doubled, altered, or taken in spite of a refusal", run.name);
+/// Whether each message of a load arrived once and whole in all rounds, and no other did.
+fn proven(step: &str, load: &str, results: &[StepResult]) -> Option<Claim> {
+    let rounds = results.iter().filter(|result| result.name == step);
+    let runs = rounds.flat_map(|result| &result.runs).filter(|run| run.name == load && run.held.is_none());
+    let proof = runs.filter_map(|run| run.proof).reduce(Verdict::and)?;
+    let claim = format!("{step}, {load}: nothing is lost, doubled, altered, or taken in spite of a refusal");
     let found = format!(
         "of {} acknowledged {} lost; {} doubled, {} altered, {} refused but seen, {} unknown",
         proof.acknowledged, proof.lost, proof.doubled, proof.altered, proof.refused_arrived, proof.unknown
