@@ -109,7 +109,7 @@ fn soon() -> Span {
 }
 
 /// The scenarios that come with the program, by name.
-const BUILT_IN: [(&str, &str); 11] = [
+const BUILT_IN: [(&str, &str); 12] = [
     ("small", include_str!("../../scenarios/small.toml")),
     ("latency", include_str!("../../scenarios/latency.toml")),
     ("mixed", include_str!("../../scenarios/mixed.toml")),
@@ -119,6 +119,7 @@ const BUILT_IN: [(&str, &str); 11] = [
     ("idle-18k", include_str!("../../scenarios/idle-18k.toml")),
     ("slowloris", include_str!("../../scenarios/slowloris.toml")),
     ("overload", include_str!("../../scenarios/overload.toml")),
+    ("overload-cpu", include_str!("../../scenarios/overload-cpu.toml")),
     ("a-billion-a-day", include_str!("../../scenarios/a-billion-a-day.toml")),
     ("fleet", include_str!("../../scenarios/fleet.toml")),
 ];

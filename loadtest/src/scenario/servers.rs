@@ -20,7 +20,7 @@ use super::file::ServerTable;
 ///
 /// `{port:NAME}` is a free port, the same for the same name; `{sink}` is the sink's address, `{folder}` a folder that is
 /// gone afterwards, `{config}` the path of the server's configuration, `{certificate}` and `{key}` those of a certificate
-/// made for the occasion, `{mailweir}` the mailweir program. Other braces are left alone.
+/// made for the occasion, `{mailweir}` the mailweir program, `{plugins}` the folder of its filters. Other braces are left alone.
 pub(crate) struct Placeholders {
     pub(crate) sink: Option<String>,
     pub(crate) folder: PathBuf,
@@ -83,8 +83,9 @@ impl Placeholders {
             "config" => config.context("{config}: the server has no config")?.display().to_string(),
             "certificate" | "key" => self.pem(name)?.display().to_string(),
             "mailweir" => mailweir().display().to_string(),
+            "plugins" => plugins()?.display().to_string(),
             other => bail!(
-                "{{{other}}} is none of {{port:NAME}}, {{sink}}, {{folder}}, {{config}}, {{certificate}}, {{key}}, {{mailweir}}"
+                "{{{other}}} is none of {{port:NAME}}, {{sink}}, {{folder}}, {{config}}, {{certificate}}, {{key}}, {{mailweir}}, {{plugins}}"
             ),
         })
     }
@@ -131,6 +132,15 @@ fn mailweir() -> PathBuf {
     }
     let beside = std::env::current_exe().ok().map(|path| path.with_file_name("mailweir"));
     beside.filter(|path| path.is_file()).unwrap_or_else(|| "mailweir".into())
+}
+
+/// The folder named by MAILWEIR_PLUGINS, or `plugins` beside the folder of the program, as under target.
+fn plugins() -> anyhow::Result<PathBuf> {
+    if let Some(path) = std::env::var_os("MAILWEIR_PLUGINS") {
+        return Ok(path.into());
+    }
+    let folder = mailweir().ancestors().nth(2).map(|above| above.join("plugins")).filter(|folder| folder.is_dir());
+    folder.context("{plugins}: there are none beside mailweir: cargo xtask plugins, or MAILWEIR_PLUGINS")
 }
 
 impl Server {
