@@ -19,6 +19,7 @@ Environment:
   MAILWEIR_LOG   what is logged, such as info, debug or mailweir::session=trace [default: info]
   RUST_LOG       the same, when MAILWEIR_LOG is not set
   MAILWEIR_LOG_BATCHES=off   writes each JSON line at once, not within 20 milliseconds
+  MAILWEIR_PERF_MAP=on       tells perf where the code of filters is, in /tmp/perf-PID.map
 
 Logs go to standard error: for people on a terminal, one JSON object a line otherwise.
 Exit status: 0 when all went well, 1 when it did not, 2 when the command line was wrong.";

@@ -17,6 +17,7 @@ use super::engine::{CORE_INSTANCES, MEMORY_LIMIT, TABLES};
 use super::failure::{Failure, one_line};
 use super::functions::Functions;
 use super::interfaces::{self, Import};
+use super::perf_map;
 use super::plugin::{Beginning, Plugin, Program, Terms};
 use super::sandbox::Configured;
 use super::snapshot;
@@ -145,6 +146,7 @@ pub(super) async fn load(
     };
     let program =
         program.unwrap_or(Program { instances, functions: configured.functions, beginning: Beginning::Blank });
+    perf_map::tell(name, program.instances.component());
     Ok(Plugin::new(terms, program, artifact, plan, plugin))
 }
 

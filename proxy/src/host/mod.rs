@@ -27,6 +27,7 @@ mod bindings;
 mod engine;
 mod ticker;
 mod cache;
+mod perf_map;
 mod counters;
 
 use std::path::Path;
