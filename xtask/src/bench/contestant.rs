@@ -31,6 +31,8 @@ pub(super) struct Contestant {
     /// Of mailweir alone, as its filters.
     pub(super) binary: PathBuf,
     pub(super) plugins: PathBuf,
+    /// Variables that its processes get besides ours.
+    pub(super) environment: &'static [(&'static str, &'static str)],
 }
 
 impl Selection {
@@ -53,6 +55,7 @@ impl Selection {
                     peer,
                     binary: PathBuf::new(),
                     plugins: PathBuf::new(),
+                    environment: &[],
                 }),
                 Some(what) if self.peers.is_empty() => println!("{} is left out: no {what} here", peer.name),
                 Some(what) => bail!("{}: no {what} here; .ci/bench-peers installs it", peer.name),
@@ -72,9 +75,7 @@ impl Selection {
         }
         let builds = named.iter().map(|text| {
             let label = text.split_once('=').map_or(MAILWEIR.name, |(label, _)| label);
-            let binary = std::path::absolute(path_of(text))?;
-            ensure!(binary.is_file(), "{} is not there", binary.display());
-            Ok(Contestant { label: label.to_owned(), peer: MAILWEIR, plugins: plugins_of(&binary), binary })
+            Contestant::build(label, Path::new(path_of(text)), &[])
         });
         builds.collect()
     }
@@ -84,6 +85,22 @@ impl Selection {
         let binaries = self.binary.iter().map(|text| PathBuf::from(path_of(text)));
         let named = self.generator.as_ref().and_then(|path| std::path::absolute(path).ok());
         named.unwrap_or_else(|| generator_beside(binaries.chain([release()])))
+    }
+}
+
+impl Contestant {
+    /// A build of mailweir.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(super) fn build(
+        label: &str,
+        binary: &Path,
+        environment: &'static [(&'static str, &'static str)],
+    ) -> Result<Self> {
+        let binary = std::path::absolute(binary)?;
+        ensure!(binary.is_file(), "{} is not there", binary.display());
+        Ok(Self { label: label.to_owned(), peer: MAILWEIR, plugins: plugins_of(&binary), binary, environment })
     }
 }
 

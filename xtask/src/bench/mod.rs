@@ -3,6 +3,7 @@
 
 mod instructions;
 mod profile;
+mod parts;
 mod tree;
 mod template;
 mod peer;

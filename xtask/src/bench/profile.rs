@@ -11,6 +11,7 @@ use tokio::process::Command as Process;
 
 use super::contestant::{self, Contestant};
 use super::instructions::binaries::{self, Profile};
+use super::parts;
 use super::peer::MAILWEIR;
 use super::scenario::{SCENARIOS, Scenario};
 use super::stage::Stage;
@@ -18,8 +19,14 @@ use super::stage::Stage;
 /// The tool that draws, as a crate.
 const INFERNO: [&str; 7] =
     ["inferno", "--version", "0.12.6", "--bin", "inferno-collapse-perf", "--bin", "inferno-flamegraph"];
-/// Stacks are unwound by tables, since not everything has frame pointers: perf copies so much of each.
-const PERF: [&str; 5] = ["record", "--quiet", "--freq=499", "--call-graph=dwarf,32768", "--output"];
+/// The clock and not a counter of the processor, which virtual machines seldom have. Stacks are unwound by tables, since not
+/// everything has frame pointers: perf copies so much of each.
+const PERF: [&str; 6] =
+    ["record", "--quiet", "--event=cpu-clock", "--freq=499", "--call-graph=dwarf,16384", "--output"];
+/// What takes less, in percent, is not drawn, so that a graph stays below 200 KB.
+const LEAST_WIDTH: &str = "0.3";
+/// Has mailweir tell where its filters' code is.
+const ENVIRONMENT: &[(&str, &str)] = &[("MAILWEIR_PERF_MAP", "on")];
 /// Until perf has attached itself to all threads.
 const ATTACHED: Duration = Duration::from_millis(500);
 /// Sessions at once.
@@ -38,8 +45,17 @@ pub(super) struct Options {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
     /// Build as for a release; the first time that compiles everything anew
-    #[arg(long)]
+    #[arg(long, conflicts_with = "binary")]
     release: bool,
+    /// A mailweir that is built already, with its filters in ../plugins beside it; for scenarios
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// mailweir-load, for what smtp-source cannot send; the one beside mailweir when not given
+    #[arg(long, value_name = "PATH")]
+    generator: Option<PathBuf>,
+    /// Keep the samples in target/bench/perf.data, some 100 MB
+    #[arg(long)]
+    keep: bool,
 }
 
 /// Runs it under perf, and draws.
@@ -50,12 +66,21 @@ pub(super) async fn run(options: &Options) -> Result<()> {
     let data = root.join("target/bench/perf.data");
     std::fs::create_dir_all(root.join("target/bench"))?;
     let profile = if options.release { Profile::Release } else { Profile::Quick };
-    match SCENARIOS.iter().find(|scenario| scenario.name == options.subject) {
+    let processes = match SCENARIOS.iter().find(|scenario| scenario.name == options.subject) {
         Some(scenario) => under_load(&root, scenario, options, profile, &data).await?,
         None => one_case(&root, options, profile, &data).await?,
+    };
+    let drawn = draw(&tools, &data, &options.subject, &options.output);
+    for process in processes {
+        // Only of those that have filters.
+        let _ = std::fs::remove_file(format!("/tmp/perf-{process}.map"));
     }
-    draw(&tools, &data, &options.subject, &options.output)?;
-    println!("{}", options.output.display());
+    if !options.keep {
+        std::fs::remove_file(&data)?;
+    }
+    let stacks = drawn?;
+    println!("\n{}", parts::table(&std::fs::read_to_string(&stacks)?));
+    println!("{} and {}", options.output.display(), stacks.display());
     Ok(())
 }
 
@@ -66,14 +91,14 @@ async fn under_load(
     options: &Options,
     profile: Profile,
     data: &Path,
-) -> Result<()> {
-    let proxy = Contestant {
-        label: MAILWEIR.name.to_owned(),
-        peer: MAILWEIR,
-        binary: binaries::proxy(root, profile)?,
-        plugins: root.join("target/plugins"),
+) -> Result<Vec<u32>> {
+    let binary = match &options.binary {
+        Some(path) => path.clone(),
+        None => binaries::proxy(root, profile)?,
     };
-    let generator = contestant::generator_beside([proxy.binary.clone()].into_iter());
+    let proxy = Contestant::build(MAILWEIR.name, &binary, ENVIRONMENT)?;
+    let beside = || contestant::generator_beside([proxy.binary.clone()].into_iter());
+    let generator = options.generator.as_ref().map(std::path::absolute).transpose()?.unwrap_or_else(beside);
     let stage = Stage::set(scenario, generator, SESSIONS).await?;
     let server = stage.start(&proxy).await?;
     let warm = stage.sample(&server, scenario.messages).await?;
@@ -92,51 +117,57 @@ async fn under_load(
     }
     perf.wait().await?;
     println!("{messages} messages, {:.0} µs of CPU time each, perf's share included", sample.cost);
-    server.stop()
+    let processes = server.tree.roots().to_vec();
+    server.stop()?;
+    Ok(processes)
 }
 
 /// A case of the benches, again and again.
-async fn one_case(root: &Path, options: &Options, profile: Profile, data: &Path) -> Result<()> {
+async fn one_case(root: &Path, options: &Options, profile: Profile, data: &Path) -> Result<Vec<u32>> {
     let case = &options.subject;
     for binary in binaries::build(root, root, profile)? {
         let mut bench = Process::new(&binary);
-        let mut bench = bench.args(["--repeat", case]).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        bench.args(["--repeat", case]).envs(ENVIRONMENT.iter().copied());
+        let mut bench = bench.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let said = bench.stdout.take().context("what the bench says")?;
         // One that knows the case says so when it begins; the others just end.
         if BufReader::new(said).lines().next_line().await?.is_none() {
             continue;
         }
-        let process = format!("--pid={}", bench.id().context("the bench has ended")?);
+        let id = bench.id().context("the bench has ended")?;
+        let process = format!("--pid={id}");
         let seconds = options.seconds.to_string();
         let status = Process::new("perf").args(PERF).arg(data).args([&process, "sleep", &seconds]).status().await?;
         ensure!(status.success(), "perf failed");
-        return Ok(bench.kill().await?);
+        bench.kill().await?;
+        return Ok(vec![id]);
     }
     let scenarios: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
     bail!("{case:?} is no case of the benches, and no scenario; those are: {}", scenarios.join(", "))
 }
 
-/// From samples to stacks to a picture.
-fn draw(tools: &Path, data: &Path, title: &str, output: &Path) -> Result<()> {
+/// From samples to stacks to a picture. The file of the stacks, one a line with its number of samples, is beside it.
+fn draw(tools: &Path, data: &Path, title: &str, output: &Path) -> Result<PathBuf> {
     // Looking up what was inlined takes minutes.
     let mut script =
         Command::new("perf").args(["script", "--no-inline", "--input"]).arg(data).stdout(Stdio::piped()).spawn()?;
     let samples = script.stdout.take().context("perf script's output")?;
-    let mut collapse =
-        Command::new(tools.join("inferno-collapse-perf")).stdin(samples).stdout(Stdio::piped()).spawn()?;
-    let stacks = collapse.stdout.take().context("the stacks")?;
     if let Some(folder) = output.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let picture = std::fs::File::create(output).with_context(|| output.display().to_string())?;
+    let create = |path: &Path| std::fs::File::create(path).with_context(|| path.display().to_string());
+    let stacks = output.with_extension("folded");
+    let collapsed =
+        Command::new(tools.join("inferno-collapse-perf")).stdin(samples).stdout(create(&stacks)?).status()?;
+    let all_well = script.wait()?.success() && collapsed.success();
+    ensure!(all_well, "the samples in {} cannot be read", data.display());
     let status = Command::new(tools.join("inferno-flamegraph"))
-        .args(["--title", title])
-        .stdin(stacks)
-        .stdout(picture)
+        .args(["--title", title, "--minwidth", LEAST_WIDTH])
+        .stdin(std::fs::File::open(&stacks)?)
+        .stdout(create(output)?)
         .status()?;
-    let all_well = script.wait()?.success() && collapse.wait()?.success() && status.success();
-    ensure!(all_well, "the samples in {} cannot be drawn", data.display());
-    Ok(())
+    ensure!(status.success(), "the stacks in {} cannot be drawn", stacks.display());
+    Ok(stacks)
 }
 
 /// Where inferno is, installed if it was not.

@@ -51,6 +51,8 @@ pub(super) struct Place {
     /// Of mailweir alone, as its filters.
     pub(super) binary: PathBuf,
     pub(super) plugins: PathBuf,
+    /// Variables that its processes get besides ours.
+    pub(super) environment: &'static [(&'static str, &'static str)],
 }
 
 /// A server. It is ended when it is dropped.
@@ -95,7 +97,7 @@ impl Server {
         let mut server =
             Self { directory, children: Vec::new(), stop, address: place.listen, tree: Tree::new(Vec::new()) };
         for template in peer.processes {
-            server.spawn(&values.fill(template)?)?;
+            server.spawn(&values.fill(template)?, place.environment)?;
         }
         server.tree = Tree::new(server.children.iter().filter_map(Child::id).collect());
         let ready: Vec<String> = peer.ready.iter().map(|template| values.fill(template)).collect::<Result<_>>()?;
@@ -145,10 +147,11 @@ impl Server {
         }
     }
 
-    fn spawn(&mut self, line: &str) -> Result<()> {
+    fn spawn(&mut self, line: &str, environment: &[(&str, &str)]) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.directory.path().join("bench.log"))?;
         let mut command = command(line, self.directory.path())?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        command.envs(environment.iter().copied());
         self.children.push(command.spawn().with_context(|| line.to_owned())?);
         Ok(())
     }
@@ -221,7 +224,7 @@ fn command(line: &str, directory: &Path) -> Result<Command> {
 }
 
 fn values(place: &Place, scenario: &Scenario, surroundings: &Surroundings, directory: &Path) -> Values {
-    let Place { listen, upstream, binary, plugins } = place;
+    let Place { listen, upstream, binary, plugins, .. } = place;
     let certificate = &surroundings.certificate;
     let values = [
         listen.to_string(),

@@ -42,6 +42,7 @@ impl Stage {
             upstream: self.sink.address,
             binary: contestant.binary.clone(),
             plugins: contestant.plugins.clone(),
+            environment: contestant.environment,
         };
         Server::start(contestant.peer, self.scenario, &place, &self.surroundings).await
     }
