@@ -38,6 +38,9 @@ const SMALL_CONTENT: u64 = 64 * 1024;
 /// Messages that wait for their turn at once. Each holds what its filters hold, sandboxes above all, which the one whose
 /// turn it is may need.
 const TURNS_WAITING: usize = 64;
+/// Messages that wait for room while they arrive. Each holds what came before, which the others wait for, and a piece that
+/// was read and that no charge sees.
+const ARRIVALS_WAITING: u32 = 128;
 /// Turns are counted in units of so many bytes.
 const TURN_UNIT: u64 = 1024;
 
@@ -94,6 +97,7 @@ struct Shared {
     patience: Duration,
     freed: Notify,
     waiting: AtomicUsize,
+    arrivals_waiting: AtomicUsize,
     waits: AtomicU64,
     refusals: AtomicU64,
     turns: Arc<Semaphore>,
@@ -173,6 +177,7 @@ impl Budget {
             patience,
             freed: Notify::new(),
             waiting: AtomicUsize::new(0),
+            arrivals_waiting: AtomicUsize::new(0),
             waits: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
             turns: Arc::new(Semaphore::new(turn_units as usize)),
@@ -227,6 +232,18 @@ impl Budget {
     /// Counts a message that is over a cap on its structure.
     pub(super) fn count_structure_fault(&self) {
         self.shared.structure_faults.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a message may begin. Where as many wait for room as may, one more would only wait as well.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] while 128 messages wait.
+    pub fn admit(&self) -> Result<(), StoreError> {
+        match as_place(self.shared.arrivals_waiting.load(Ordering::Relaxed)) {
+            ..ARRIVALS_WAITING => Ok(()),
+            ARRIVALS_WAITING.. => Err(self.refusal()),
+        }
     }
 
     /// Takes `amount` bytes of the memory share for something that is no message, such as a sandbox; waits for them as
@@ -293,17 +310,13 @@ impl Budget {
         }
         let waiting = Waiting::new(&shared.turns_waiting);
         if waiting.place > TURNS_WAITING {
-            shared.refusals.fetch_add(1, Ordering::Relaxed);
-            return Err(StoreError::Full);
+            return Err(self.refusal());
         }
         before_waiting();
         shared.turn_waits.fetch_add(1, Ordering::Relaxed);
         match tokio::time::timeout_at(deadline, Arc::clone(&shared.turns).acquire_many_owned(units)).await {
             Ok(Ok(permit)) => Ok(Turn { _permit: Some(permit) }),
-            _ => {
-                shared.refusals.fetch_add(1, Ordering::Relaxed);
-                Err(StoreError::Full)
-            }
+            _ => Err(self.refusal()),
         }
     }
 
@@ -361,17 +374,32 @@ impl Budget {
         Ok(Bytes::from_owner(Held { bytes, _permit: permit }))
     }
 
-    /// The moment up to which a wait that begins now may last.
-    pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.shared.patience
+    /// Room for bytes that have arrived, as `attempt` takes it. The more wait already, the sooner one gives up and leaves
+    /// the others what it holds: when all that is taken is held by messages that wait, none of them would go on otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] when the budget's patience is over, or a part of it, and at once when 128 messages wait.
+    pub(super) async fn room_to_arrive<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Result<T, StoreError> {
+        if let Some(got) = attempt() {
+            return Ok(got);
+        }
+        let waiting = Waiting::new(&self.shared.arrivals_waiting);
+        let Some(before) = ARRIVALS_WAITING.checked_sub(as_place(waiting.place)) else {
+            return Err(self.refusal());
+        };
+        let patience = self.shared.patience * (before + 1) / ARRIVALS_WAITING;
+        self.wait_for(Instant::now() + patience, attempt).await
+    }
+
+    /// Counts it.
+    fn refusal(&self) -> StoreError {
+        self.shared.refusals.fetch_add(1, Ordering::Relaxed);
+        StoreError::Full
     }
 
     /// Calls `attempt` now and then again whenever room was made, until it gives something or the deadline is over.
-    pub(super) async fn wait_for<T>(
-        &self,
-        deadline: Instant,
-        mut attempt: impl FnMut() -> Option<T>,
-    ) -> Result<T, StoreError> {
+    async fn wait_for<T>(&self, deadline: Instant, mut attempt: impl FnMut() -> Option<T>) -> Result<T, StoreError> {
         self.shared.waits.fetch_add(1, Ordering::Relaxed);
         let _waiting = Waiting::new(&self.shared.waiting);
         loop {
@@ -383,13 +411,14 @@ impl Budget {
                 return Ok(got);
             }
             if tokio::time::timeout_at(deadline, freed).await.is_err() {
-                return attempt().ok_or_else(|| {
-                    self.shared.refusals.fetch_add(1, Ordering::Relaxed);
-                    StoreError::Full
-                });
+                return attempt().ok_or_else(|| self.refusal());
             }
         }
     }
+}
+
+fn as_place(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// A message's turn; it ends when this is dropped.

@@ -75,8 +75,8 @@ impl Incoming {
     /// Takes the next bytes, as they stood on the wire.
     ///
     /// Over the memory share it writes to the spill file; over the disk share as well, it waits until something comes
-    /// free, for as long as the budget says, and then gives [`StoreError::Full`] (452 4.3.1). A disk that fails is
-    /// [`StoreError::Io`] (451 4.3.0). After an error, or when this future was dropped before its end, the message is
+    /// free, for as long as the budget says, and then gives [`StoreError::Full`] (452 4.3.1); where many wait already, at
+    /// once. A disk that fails is [`StoreError::Io`] (451 4.3.0). After an error, or when this future was dropped before its end, the message is
     /// lost and every further call fails.
     ///
     /// Of a message whose header section is over its caps nothing is kept.
@@ -149,8 +149,7 @@ impl Incoming {
             Ok(held) => self.push_held(held).await,
             Err(chunk) => {
                 let unwritten = (self.unwritten + length) as u64;
-                let deadline = self.budget.deadline();
-                let room = self.budget.wait_for(deadline, || self.room(&chunk, unwritten)).await?;
+                let room = self.budget.room_to_arrive(|| self.room(&chunk, unwritten)).await?;
                 match room {
                     Room::Memory(held) => self.push_held(held).await,
                     Room::Disk(permit) => {

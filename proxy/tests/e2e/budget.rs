@@ -129,6 +129,48 @@ async fn when_disk_and_memory_are_full_senders_wait_and_are_then_told() {
     assert_eq!(held(&stage).await, 0.0);
 }
 
+#[tokio::test]
+async fn when_many_wait_for_room_nobody_else_begins() {
+    let main = sink().await;
+    let limits = "\"400KiB\", connections_per_ip = 300";
+    let setup = Setup::new(&CONFIG.replace("\"MESSAGE_SIZE\"", limits))
+        .server("memory_budget = \"200KiB\"\nspill_budget = \"400KiB\"");
+    let stage = setup.address("main", main.address()).start().await;
+    stage.wait_for_route("main").await;
+    let mut first = stage.client("inbound").await;
+    let wire = crate::client::stuffed(&large_message(1, 64_000));
+    let mut arriving = Vec::new();
+    for _ in 0..160 {
+        let mut client = stage.client("inbound").await;
+        if client.say("MAIL FROM:<alice@sender.test>").await.starts_with("452 4.3.1") {
+            break;
+        }
+        expect(&client.say("RCPT TO:<bob@example.com>").await, "250");
+        expect(&client.say("DATA").await, "354");
+        client.send(&wire).await;
+        arriving.push(client);
+    }
+    stage.wait_for_metric("mailweir_memory_waiting", &[], 128.0).await;
+    expect(&first.say("MAIL FROM:<alice@sender.test>").await, "452 4.3.1");
+    drop(arriving);
+    // What nobody goes on sending is given up, the later the sooner.
+    loop {
+        let begun = first.say("MAIL FROM:<alice@sender.test>").await;
+        if begun.starts_with("452 4.3.1") {
+            continue;
+        }
+        expect(&first.say("RCPT TO:<bob@example.com>").await, "250");
+        expect(&first.say("DATA").await, "354");
+        first.send(&wire).await;
+        let reply = first.say(".").await;
+        if reply.starts_with("250") {
+            break;
+        }
+        expect(&reply, "452 4.3.1");
+    }
+    assert_eq!(main.count(), 1);
+}
+
 /// Runs all at once.
 async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.map(Box::pin).collect();

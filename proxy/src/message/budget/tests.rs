@@ -24,13 +24,13 @@ async fn a_waiter_gets_what_comes_free_or_is_told_that_nothing_did() {
     let held = budget.memory(4).unwrap();
     let waiter = tokio::spawn({
         let budget = budget.clone();
-        async move { budget.wait_for(budget.deadline(), || budget.memory(2)).await }
+        async move { budget.room_to_arrive(|| budget.memory(2)).await }
     });
     tokio::task::yield_now().await;
     drop(held);
     let got = waiter.await.unwrap().unwrap();
     assert_eq!(got.amount(), 2);
-    let full = budget.wait_for(budget.deadline(), || budget.memory(3)).await;
+    let full = budget.room_to_arrive(|| budget.memory(3)).await;
     assert!(matches!(full, Err(StoreError::Full)));
     assert_eq!((budget.usage().waits, budget.usage().refusals, budget.usage().waiting), (2, 1, 0));
 }
@@ -110,4 +110,46 @@ async fn no_more_messages_wait_for_turns_than_sandboxes_can_bear() {
         waited.unwrap();
     }
     assert_eq!((budget.usage().turns_waiting, budget.usage().refusals), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_messages_wait_while_they_arrive_than_may() {
+    let budget = budget(4, 0);
+    let held = budget.memory(4).unwrap();
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..ARRIVALS_WAITING {
+        budget.admit().unwrap();
+        let budget = budget.clone();
+        waiting.spawn(async move { budget.room_to_arrive(|| budget.memory(1)).await.map(drop) });
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    let one_more = budget.room_to_arrive(|| budget.memory(1)).await;
+    assert!(matches!(one_more, Err(StoreError::Full)) && budget.admit().is_err());
+    assert_eq!(Instant::now(), began, "at once");
+    assert_eq!(budget.usage().refusals, 2);
+    drop(held);
+    for waited in waiting.join_all().await {
+        waited.unwrap();
+    }
+    budget.admit().unwrap();
+    assert_eq!(budget.usage().refusals, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_that_hold_what_each_other_waits_for_do_not_all_fail() {
+    let budget = budget(10, 0);
+    // Each is two bytes long, and has room for the first one.
+    let mut arriving = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let budget = budget.clone();
+        let first = budget.memory(1).unwrap();
+        arriving.spawn(async move {
+            let second = budget.room_to_arrive(|| budget.memory(1)).await;
+            drop(first);
+            second.map(drop)
+        });
+    }
+    let arrived = arriving.join_all().await;
+    assert_eq!(arrived.iter().filter(|arrived| arrived.is_err()).count(), 1, "{arrived:?}");
 }
