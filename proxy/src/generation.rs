@@ -121,9 +121,10 @@ impl Surroundings {
     }
 
     /// For looking at a configuration, or at stored messages: a filter's work is counted in fuel, which is the same on
-    /// every machine.
+    /// every machine, and no image is made of a configured filter, which takes longer than a few messages ever gain by it.
     pub fn offline(metrics: &Arc<Metrics>) -> Self {
-        Self { host: Options { fuel: true, ..Options::default() }, ..Self::serving(metrics) }
+        let host = Options { fuel: true, configure_each: true, ..Options::default() };
+        Self { host, ..Self::serving(metrics) }
     }
 }
 

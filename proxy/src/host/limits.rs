@@ -74,6 +74,11 @@ impl Limits {
         self.memory_denied
     }
 
+    /// What was done so far counts for nothing. The memory that is in use still does.
+    pub(super) fn begin_anew(&mut self) {
+        (self.host_calls, self.log_lines, self.bytes) = (0, 0, 0);
+    }
+
     /// The most memory it may have, in bytes.
     pub(super) fn memory_limit(&self) -> usize {
         self.memory_limit

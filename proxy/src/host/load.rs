@@ -139,13 +139,16 @@ pub(super) async fn load(
     };
     let plan = check_plan(configured.plan).map_err(located)?;
     // One that asked for nothing has no sandboxes.
-    let pays = plan.phases != Phases::empty() && !terms.shared.options.configure_each;
-    let program = match configured.repeatable().filter(|_| pays) {
-        Some(sets) => snapshot::program(&terms, &source, &plugin.grants, sets).await,
-        None => None,
+    let repeatable = configured.repeatable().filter(|_| plan.phases != Phases::empty());
+    let as_built = |beginning| Program { instances, functions: configured.functions, beginning };
+    let program = match repeatable {
+        None => as_built(Beginning::Blank),
+        Some(_) if terms.shared.options.configure_each => as_built(Beginning::Uncounted),
+        Some(sets) => {
+            let program = snapshot::program(&terms, &source, &plugin.grants, sets).await;
+            program.unwrap_or_else(|| as_built(Beginning::Blank))
+        }
     };
-    let program =
-        program.unwrap_or(Program { instances, functions: configured.functions, beginning: Beginning::Blank });
     perf_map::tell(name, program.instances.component());
     Ok(Plugin::new(terms, program, artifact, plan, plugin))
 }

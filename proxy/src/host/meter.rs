@@ -32,6 +32,12 @@ impl Meter {
         self.before.fetch_add(phase, Ordering::Relaxed);
     }
 
+    /// Forgets what all phases used.
+    pub(super) fn begin_anew(&self) {
+        self.phase.store(0, Ordering::Relaxed);
+        self.before.store(0, Ordering::Relaxed);
+    }
+
     /// Looks at the clock, and tells what was used in this phase.
     pub(super) fn look(&self) -> Duration {
         let now = nanos_since_start();

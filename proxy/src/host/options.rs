@@ -15,8 +15,9 @@ pub struct Options {
     /// Compile plugins in a process of their own, this program's `compile` command: the compiler takes a hundred MiB, and
     /// the memory would not come back as a whole. Needs a cache folder.
     pub separate_compiler: bool,
-    /// Call `configure` in every sandbox, although a copy of the memory that it left would do. For commands that only
-    /// look at what `configure` says, and for comparisons.
+    /// Call `configure` in every sandbox, although a copy of the memory that it left would do: making that takes another
+    /// compilation, seconds for a large filter. What the copy would have spared counts neither as cost nor against limits.
+    /// For commands that serve few messages, and for comparisons.
     pub configure_each: bool,
 }
 

@@ -58,6 +58,9 @@ pub(super) struct Program {
 pub(super) enum Beginning {
     /// As its author built it: `configure` is to be called.
     Blank,
+    /// The same, but a host that makes images would have one of what `configure` leaves: calling it is no part of the
+    /// transaction, neither of its cost nor of its limits.
+    Uncounted,
     /// With the memory that `configure` left: only its handles have to be given back to it.
     Configured(Handles),
 }

@@ -31,6 +31,7 @@ async fn check_accepts_the_example() {
 const CONFIG: &str = r#"
 [server]
 hostname = "mx.example.com"
+state_dir = "state"
 plugin_dir = "plugins"
 [chain.outbound]
 plugins = ["hello", "dlp", "faulty"]
@@ -87,6 +88,8 @@ async fn replay_prints_each_verdict_with_its_reasons() {
     for key in ["file", "verdict", "reply", "reason", "tags", "plugins", "authentication", "edits"] {
         assert!(lines.iter().all(|line| line.get(key).is_some()), "{key}");
     }
+    let artifacts = std::fs::read_dir(directory.path().join("state/cache")).unwrap();
+    assert_eq!(artifacts.count(), 3, "each filter is compiled once, and no image is made of it");
     // The same work costs the same fuel, every time.
     let again = replay(&["--json", &clean]).await.unwrap();
     let again: Value = serde_json::from_str(&again).unwrap();

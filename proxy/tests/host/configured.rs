@@ -35,6 +35,26 @@ async fn what_configure_left_is_there_and_each_sandbox_has_its_own() {
     }
 }
 
+/// A host that configures in each sandbox is there to tell what one that does not would do, limits and cost included.
+#[tokio::test]
+async fn what_a_copy_would_have_spared_is_neither_cost_nor_against_limits() {
+    let mut costs = Vec::new();
+    for configure_each in [true, false] {
+        let bench = Bench::with(Options { slots: Some(4), fuel: true, configure_each, ..Options::default() });
+        // `configure` makes one call, and a message one more.
+        let guest = with_grants(bench.guest("finds"), &[Grant::Scan]);
+        let plugin = bench.host.load("finds", &config::Plugin { host_calls: 1, ..guest }).await.unwrap();
+        assert_eq!(plugin.begins_configured(), !configure_each);
+        let mut sandbox = bench.sandbox(&plugin).await.unwrap();
+        let ready = sandbox.cost();
+        let view = bench.view(b"Subject: x\r\n\r\nhello world\r\n");
+        sandbox.end(&view).await.unwrap();
+        let cost = sandbox.cost();
+        costs.push((ready.host_calls, cost.host_calls, cost.bytes, cost.fuel.unwrap() - ready.fuel.unwrap()));
+    }
+    assert_eq!(costs[0], costs[1]);
+}
+
 #[tokio::test]
 async fn pattern_sets_keep_their_handles() {
     for (guest, begins_configured) in [("finds", true), ("finds-one-of-two", true), ("drops-patterns", false)] {

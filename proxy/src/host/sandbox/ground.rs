@@ -73,13 +73,10 @@ impl Ground {
         store.epoch_deadline_callback(move |store| {
             if store.data().meter.look() > cpu { Err(HostFault::Cpu(cpu).into()) } else { Ok(UpdateDeadline::Yield(1)) }
         });
-        let fuel = shared.options.fuel;
-        if fuel {
-            let set = store.set_fuel(FUEL);
-            set.map_err(|error| Failure::plugin(Cause::Unavailable, &error.to_string()))?;
-        }
-        let (timeout, making) = (terms.timeout, Duration::ZERO);
-        Ok(Self { store, meter, timeout, fuel, making, _alive: alive, _permit: permit })
+        let (timeout, fuel, making) = (terms.timeout, shared.options.fuel, Duration::ZERO);
+        let mut ground = Self { store, meter, timeout, fuel, making, _alive: alive, _permit: permit };
+        ground.refuel()?;
+        Ok(ground)
     }
 
     /// Begins a phase: its limits count from now.
@@ -99,6 +96,22 @@ impl Ground {
         self.arm();
         let call = function.call_async(&mut self.store, parameters);
         limited(&self.meter, self.timeout, call).await.map_err(|stop| self.failure(stop))
+    }
+
+    /// What was done so far counts neither as cost nor against the limits.
+    pub(super) fn begin_anew(&mut self) -> Result<(), Failure> {
+        self.meter.begin_anew();
+        self.store.data_mut().limits.begin_anew();
+        self.refuel()
+    }
+
+    /// Fuel is counted from here.
+    fn refuel(&mut self) -> Result<(), Failure> {
+        if self.fuel {
+            let set = self.store.set_fuel(FUEL);
+            set.map_err(|error| Failure::plugin(Cause::Unavailable, &error.to_string()))?;
+        }
+        Ok(())
     }
 
     pub(super) fn hand_over(&mut self, bytes: usize) {

@@ -34,15 +34,24 @@ impl Live {
         plan: &types::Plan,
         transaction: Transaction,
     ) -> Result<Self, Failure> {
-        let start = Instant::now();
+        let mut start = Instant::now();
         let facts = Arc::clone(&transaction.facts);
         let mut ground = Ground::make(terms, terms.shared.memory.get()).await?;
         ground.store.data_mut().transaction = Some(transaction);
         ground.arm();
-        let making = ready(&mut ground.store, terms, program, plan, &facts);
         let left = ground.timeout.saturating_sub(start.elapsed());
+        let making = configured(&mut ground.store, terms, program, plan);
         let outcome = limited(&ground.meter, left, making).await;
-        let (instance, transaction) = outcome.map_err(|stop| ground.failure(stop))?;
+        let instance = outcome.map_err(|stop| ground.failure(stop))?;
+        if matches!(program.beginning, Beginning::Uncounted) {
+            ground.begin_anew()?;
+            ground.arm();
+            start = Instant::now();
+        }
+        let left = ground.timeout.saturating_sub(start.elapsed());
+        let constructing = constructed(&mut ground.store, program, &instance, &facts);
+        let outcome = limited(&ground.meter, left, constructing).await;
+        let transaction = outcome.map_err(|stop| ground.failure(stop))?;
         ground.making = start.elapsed();
         Ok(Self { ground, program: Arc::clone(program), instance, transaction })
     }
@@ -108,20 +117,21 @@ impl Live {
     }
 }
 
-/// Instantiates a filter, sees to it that it is configured, and constructs its transaction.
-async fn ready(
+/// The instance is of another component than its functions.
+const ABSENT: HostFault = HostFault::Misuse("the instance is not of the filter's component");
+
+/// Instantiates a filter, and sees to it that it is configured.
+async fn configured(
     store: &mut Store<Context>,
     terms: &Terms,
     program: &Program,
     plan: &types::Plan,
-    facts: &TransactionFacts,
-) -> wasmtime::Result<(Instance, ResourceAny)> {
-    let absent = || HostFault::Misuse("the instance is not of the filter's component");
+) -> wasmtime::Result<Instance> {
     let instance = program.instances.instantiate_async(&mut *store).await?;
     match &program.beginning {
         Beginning::Configured(handles) => handles.restore(&mut *store, &instance).await?,
-        Beginning::Blank => {
-            let configure = program.functions.configure(&mut *store, &instance).ok_or_else(absent)?;
+        Beginning::Blank | Beginning::Uncounted => {
+            let configure = program.functions.configure(&mut *store, &instance).ok_or(ABSENT)?;
             match configure.call_async(&mut *store, (terms.configuration.as_str(),)).await? {
                 (Ok(configured),) if configured == *plan => {}
                 (Ok(_),) => {
@@ -131,8 +141,17 @@ async fn ready(
             }
         }
     }
+    Ok(instance)
+}
+
+/// Constructs a filter's transaction.
+async fn constructed(
+    store: &mut Store<Context>,
+    program: &Program,
+    instance: &Instance,
+    facts: &TransactionFacts,
+) -> wasmtime::Result<ResourceAny> {
     let address = facts.client_address();
-    let constructor = program.functions.constructor(&mut *store, &instance).ok_or_else(absent)?;
-    let (transaction,) = constructor.call_async(store, (facts.lent(&address),)).await?;
-    Ok((instance, transaction))
+    let constructor = program.functions.constructor(&mut *store, instance).ok_or(ABSENT)?;
+    Ok(constructor.call_async(store, (facts.lent(&address),)).await?.0)
 }
