@@ -191,48 +191,7 @@ impl<I: Iterator<Item = Result<Bytes, StoreError>>> Queue<I> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::sync::Arc;
-    use std::sync::mpsc;
-
     use super::*;
-    use crate::config::UpstreamHost;
-
-    /// A server that answers a message before it can have seen the end of it. That the end was handed to the operating
-    /// system before the answer was read makes the answer no truer.
-    #[tokio::test]
-    async fn an_answer_ahead_of_the_end_is_no_answer() {
-        for answer in ["250 2.0.0 lovely\r\n", "552 5.3.4 too much\r\n"] {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let address = listener.local_addr().unwrap();
-            let (asked, asks) = mpsc::channel::<()>();
-            let (said, says) = mpsc::channel();
-            let server = std::thread::spawn(move || {
-                let (mut stream, _) = listener.accept().unwrap();
-                asks.recv().unwrap();
-                stream.write_all(answer.as_bytes()).unwrap();
-                said.send(()).unwrap();
-                let mut all = String::new();
-                // A reset is an end too.
-                let _ = stream.read_to_string(&mut all);
-                all
-            });
-            let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let host = Arc::new(UpstreamHost { host: "127.0.0.1".to_owned(), port: address.port() });
-            let mut connection = Connection::new(host, stream);
-            connection.client.end_of_data();
-            let rest = std::iter::once_with(|| {
-                asked.send(()).unwrap();
-                says.recv().unwrap();
-                Ok(Bytes::from_static(b"x\r\n"))
-            });
-            let pieces = std::iter::once(Ok(Bytes::from_static(b"Subject: x\r\n\r\n"))).chain(rest);
-            let sent = send(&mut connection, pieces, Framing::DotStuffed, Duration::from_secs(60)).await;
-            assert!(matches!(sent, Err(BodyError::Interrupted)), "{answer}: {sent:?}");
-            drop(connection);
-            assert!(!server.join().unwrap().contains(".\r\n"), "the message was ended all the same");
-        }
-    }
 
     /// What goes over the wire when `step` bytes are taken at a time.
     fn wire(pieces: &[&'static str], framing: Framing, line: &'static str, step: usize) -> String {

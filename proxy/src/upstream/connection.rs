@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
@@ -247,14 +247,17 @@ impl Connection {
     }
 
     /// Whether the peer has said something by now, without waiting for it.
+    ///
+    /// # Errors
+    /// When it has hung up, or the connection is broken.
     pub(super) fn has_spoken(&mut self) -> Result<bool, ConnectionError> {
-        if self.has_unread() || self.stream.has_bytes_waiting() {
+        if self.has_unread() {
             return Ok(true);
         }
-        match poll_heard(&mut self.stream, &mut self.input, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(heard) => heard.map(|_| true),
-            Poll::Pending => Ok(false),
-        }
+        self.stream.has_bytes_waiting().map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ConnectionError::Closed,
+            _ => error.into(),
+        })
     }
 
     /// Says QUIT without waiting for the answer, and closes.

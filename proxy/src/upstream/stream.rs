@@ -5,10 +5,14 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use socket2::SockRef;
+use rustls::ClientConnection;
+use socket2::{SockRef, Socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+/// Reads of what TLS says for itself, of some kilobytes each, while nothing is due. There are two tickets after a handshake.
+const RECORDS: usize = 16;
 
 /// What SMTP is spoken over.
 #[derive(Debug)]
@@ -31,11 +35,23 @@ impl Stream {
         Pin::new(self).poll_read(&mut context, &mut buffer).is_pending()
     }
 
-    /// Whether there are bytes to read that the runtime has not heard of yet. Of TLS nothing is known before it is read.
-    pub(super) fn has_bytes_waiting(&self) -> bool {
+    /// Whether the peer has said something by now, which waits to be read. The socket itself is asked: what came a moment
+    /// ago the runtime may not have heard of yet.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the peer has hung up; others when the connection is broken.
+    pub(super) fn has_bytes_waiting(&mut self) -> io::Result<bool> {
         match self {
-            Self::Plain(stream) => matches!(SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]), Ok(1..)),
-            Self::Tls(_) => false,
+            Self::Plain(stream) => match SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]) {
+                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+                Err(error) => Err(error),
+            },
+            Self::Tls(stream) => {
+                let (socket, session) = stream.get_mut();
+                has_plaintext(&SockRef::from(&*socket), session)
+            }
         }
     }
 
@@ -47,6 +63,28 @@ impl Stream {
         let _ = Pin::new(&mut *self).poll_flush(&mut context);
         let _ = Pin::new(self).poll_shutdown(&mut context);
     }
+}
+
+/// Whether there is something to read within TLS, of which the socket alone tells nothing: the records that have come may
+/// be session tickets. They are taken from it and decrypted; what was said in them stays with the session until it is read.
+fn has_plaintext(mut socket: &Socket, session: &mut ClientConnection) -> io::Result<bool> {
+    for _ in 0..RECORDS {
+        let state = session.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if state.plaintext_bytes_to_read() > 0 {
+            return Ok(true);
+        }
+        if state.peer_has_closed() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match session.read_tls(&mut socket) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    // Whoever has so much to say for TLS alone is not to be waited for.
+    Ok(true)
 }
 
 impl AsyncRead for Stream {

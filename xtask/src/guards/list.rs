@@ -148,7 +148,7 @@ pub(super) const GUARDS: &[Guard] = &[
         name: "early-praise",
         about: "a 250 that was said before the end of the message counts as the answer to it",
         target: "lib",
-        test: "upstream::body::tests::an_answer_ahead_of_the_end_is_no_answer",
+        test: "upstream::tests::early::an_answer_ahead_of_the_end_is_no_answer",
         edits: &[Edit {
             file: "proxy/src/upstream/body.rs",
             from: "connection.has_spoken().map_err(BodyError::Broken)?",

@@ -1,6 +1,7 @@
 //! Routes against servers that do as a script says, and against a real one.
 
 mod connecting;
+mod early;
 mod exchangers;
 mod introductions;
 mod messages;
