@@ -204,7 +204,13 @@ impl Session {
                     self.progress = Progress::default();
                     done
                 }
-                None => self.wait_for_client().await,
+                None => match self.server.data_fault() {
+                    Some(fault) => {
+                        Box::pin(self.refuse_faulty(fault)).await;
+                        Ok(())
+                    }
+                    None => self.wait_for_client().await,
+                },
             };
             if let Err(end) = step {
                 return end;

@@ -9,9 +9,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mailweir_smtp::reply::Reply;
-use mailweir_smtp::server::{Framing, MessageFault, MessageSummary};
+use mailweir_smtp::server::{Framing, MessageSummary};
 
-use crate::chain::Refusal;
 use crate::message::Reservation;
 use crate::upstream::{Delivery, NotBegun, Relay, UpstreamError};
 
@@ -92,23 +91,13 @@ impl Session {
         Ok(())
     }
 
-    /// The end of such a message. If it is faulty, the upstream has none.
+    /// The end of such a message. Of one that turned out faulty the upstream has none: its connection was closed.
     pub(super) async fn end_relaying(
         &mut self,
         mut transaction: Box<Transaction>,
         relaying: Relaying,
-        end: Result<MessageSummary, MessageFault>,
+        summary: MessageSummary,
     ) {
-        let summary = match end {
-            Ok(summary) => summary,
-            Err(fault) => {
-                drop(relaying);
-                self.count_fault(fault);
-                let refusal = Refusal { reply: fault.reply(), disconnect: false };
-                self.report_refused(transaction, &refusal.reply).await;
-                return self.refuse(refusal);
-            }
-        };
         if self.input.is_empty() {
             spare::put(std::mem::take(&mut self.input), READ_RELAYED);
         }

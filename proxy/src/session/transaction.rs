@@ -244,24 +244,31 @@ impl Session {
         }
     }
 
-    pub(super) fn count_fault(&self, fault: MessageFault) {
+    /// The message is faulty, whether or not its end has come. What is held for it is given back now, and an upstream that
+    /// has some of it is hung up on; the machine reads the rest and drops it.
+    pub(super) async fn refuse_faulty(&mut self, fault: MessageFault) {
         self.listening.metrics.over_limit(Limit::MessageSize, u64::from(fault == MessageFault::TooLarge));
+        let reply = fault.reply();
+        if let Some(transaction) = self.transaction.take() {
+            self.report_refused(transaction, &reply).await;
+        }
+        self.server.refuse(reply);
     }
 
     pub(super) async fn end_message(&mut self, end: Result<MessageSummary, MessageFault>) {
+        let summary = match end {
+            Ok(summary) => summary,
+            Err(fault) => return self.refuse_faulty(fault).await,
+        };
         let Some(mut transaction) = self.transaction.take() else {
             return self.server.refuse(Reply::new(503, "5.5.1", "MAIL and RCPT come first"));
         };
         if let Some(relaying) = transaction.relaying.take() {
-            return Box::pin(self.end_relaying(transaction, relaying, end)).await;
+            return Box::pin(self.end_relaying(transaction, relaying, summary)).await;
         }
-        let received = match (transaction.receiving.take(), end) {
-            (None, _) => Err(Refusal { reply: Reply::new(503, "5.5.1", "DATA comes first"), disconnect: false }),
-            (_, Err(fault)) => {
-                self.count_fault(fault);
-                Err(Refusal { reply: fault.reply(), disconnect: false })
-            }
-            (Some(receiving), Ok(_)) => {
+        let received = match transaction.receiving.take() {
+            None => Err(Refusal { reply: Reply::new(503, "5.5.1", "DATA comes first"), disconnect: false }),
+            Some(receiving) => {
                 let envelope = transaction.envelope();
                 receiving.finish(&mut transaction.run, &envelope).await
             }

@@ -184,6 +184,25 @@ async fn the_upstream_has_no_message_that_was_not_finished() {
     }
 }
 
+/// A client that goes on sending what nobody will get does not keep an upstream waiting meanwhile.
+#[tokio::test]
+async fn a_faulty_message_gives_its_upstream_up_at_once() {
+    let cases: [(&str, Vec<u8>, &str); 2] =
+        [("a bare LF", b"x\ny\r\n".to_vec(), "550 5.6.11"), ("too much", stuffed(&message(1_000_000)), "552 5.3.4")];
+    for (fault, sent, expected) in cases {
+        let (stage, server) = stage(&[&format!("{BEGUN}{RECEIVING}-- stall")]).await;
+        let mut client = begun(&stage).await;
+        client.send(stuffed(&message(300_000))).await;
+        client.send(sent).await;
+        server.finished(1).await.expect(fault);
+        client.send("and more\r\n.\r\n").await;
+        expect(&client.reply().await, expected);
+        expect(&client.say("NOOP").await, "250");
+        let lines = stage.wait_for_message_lines(1).await;
+        assert_eq!((&lines[0]["verdict"], lines.len()), (&"reject".into(), 1), "{fault}");
+    }
+}
+
 #[tokio::test]
 async fn slow_clients_have_half_of_the_connections() {
     let config = CONFIG.replace("command_timeout", "max_connections = 2\ncommand_timeout");

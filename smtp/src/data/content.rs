@@ -70,6 +70,14 @@ impl Content {
         MessageSummary { bytes: self.size, ends_with_newline: self.place != Place::InLine }
     }
 
+    /// The fault that has been found, if there is one.
+    pub(super) fn fault(&self) -> Option<MessageFault> {
+        match self.fate {
+            Fate::Passing => None,
+            Fate::Dropping(fault) => Some(fault),
+        }
+    }
+
     pub(super) fn fail(&mut self, fault: MessageFault) {
         self.fate = Fate::Dropping(fault);
         // From here on only the end matters, to which bare newlines are octets like others.

@@ -52,6 +52,11 @@ impl DataScanner {
         self
     }
 
+    /// The fault that has been found, if there is one. No piece follows, only the end.
+    pub fn fault(&self) -> Option<MessageFault> {
+        self.content.fault()
+    }
+
     /// Takes the next piece, or the end, from `input`; `None` when more bytes are needed.
     ///
     /// After the end, what is left in `input` are commands, and the scanner is done.
@@ -136,10 +141,7 @@ impl ChunkScanner {
 
     /// The fault that has been found, if there is one.
     pub fn fault(&self) -> Option<MessageFault> {
-        match self.content.fate {
-            Fate::Passing => None,
-            Fate::Dropping(fault) => Some(fault),
-        }
+        self.content.fault()
     }
 
     /// After the last chunk: what is left, and then the end.

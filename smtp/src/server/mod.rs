@@ -192,6 +192,15 @@ impl Server {
         self.state.is_reading_content()
     }
 
+    /// What is wrong with the message that follows DATA, as soon as that is known and until it is answered. No content
+    /// of it follows any more; [`Event::MessageEnd`] comes when the client has sent the rest, unless it is refused before.
+    pub fn data_fault(&self) -> Option<MessageFault> {
+        match &self.state {
+            State::Data(_, scanner) => scanner.fault(),
+            _ => None,
+        }
+    }
+
     /// Answers [`Event::MessageBegin`]: 354 after DATA, nothing yet after BDAT.
     pub fn accept_message(&mut self) {
         self.state = std::mem::take(&mut self.state).message_accepted(&mut self.session);

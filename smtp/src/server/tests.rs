@@ -105,6 +105,22 @@ fn a_faulty_message_cannot_be_accepted() {
 }
 
 #[test]
+fn a_fault_is_known_before_the_end_and_can_be_refused_then() {
+    let mut server = with_envelope();
+    feed(&mut server, b"DATA\r\n");
+    let mut input = BytesMut::from(&b"a\r\n"[..]);
+    assert_eq!((server.next(&mut input), server.data_fault()), (None, None));
+    input.extend_from_slice(b"b\nc\r\n");
+    assert_eq!((server.next(&mut input), server.data_fault()), (None, Some(MessageFault::BareNewline)));
+    server.output().clear();
+    server.refuse(MessageFault::BareNewline.reply());
+    assert_eq!((server.data_fault(), said(&mut server)), (None, String::new()));
+    input.extend_from_slice(b"d\r\n.\r\nNOOP\r\n");
+    assert_eq!(server.next(&mut input), None);
+    assert!(said(&mut server).starts_with("550 5.6.11 ") && server.data_fault().is_none());
+}
+
+#[test]
 fn a_reply_that_is_not_positive_refuses() {
     let mut server = with_envelope();
     feed(&mut server, b"DATA\r\n.\r\n");
