@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use mailweir_smtp::client::{Client, ClientError, ClientEvent};
+use mailweir_smtp::reply::Reply;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -60,8 +61,8 @@ pub(crate) enum Failure {
     #[error("protocol: {0}")]
     Protocol(#[from] ClientError),
     /// The server turned us away, or said good-bye.
-    #[error("turned away with {0}")]
-    TurnedAway(u16),
+    #[error("turned away with {}", .0.code())]
+    TurnedAway(Reply),
 }
 
 impl Failure {
@@ -70,6 +71,15 @@ impl Failure {
             (io::ErrorKind::AddrNotAvailable, _) => Self::NoPort,
             (_, Some(libc::EMFILE | libc::ENFILE)) => Self::NoDescriptor,
             _ => Self::Connect(error),
+        }
+    }
+
+    /// All that is known of it, where the words for its kind say less.
+    pub(crate) fn in_full(&self) -> String {
+        match self {
+            Self::Connect(error) | Self::Io(error) | Self::Tls(error) => error.to_string(),
+            Self::TurnedAway(reply) => reply.to_string().trim_end().to_owned(),
+            kind => kind.to_string(),
         }
     }
 
@@ -213,7 +223,7 @@ impl Connection {
             Ok(read) => {
                 let mut input = BytesMut::from(&input[..read]);
                 match self.client.next(&mut input) {
-                    Ok(Some(ClientEvent::Closing(reply))) => Failure::TurnedAway(reply.code()),
+                    Ok(Some(ClientEvent::Closing(reply))) => Failure::TurnedAway(reply),
                     Ok(_) => Failure::Closed,
                     Err(error) => error.into(),
                 }

@@ -43,7 +43,7 @@ pub(crate) struct Measurements {
     /// Of replies that refuse something, what the server said first.
     examples: BTreeMap<(Phase, u16), String>,
     /// By what the failure says of itself.
-    errors: BTreeMap<String, u64>,
+    errors: BTreeMap<String, Errors>,
     /// Messages begun: taken from the plan.
     pub(crate) begun: u64,
     pub(crate) sent: u64,
@@ -61,6 +61,14 @@ pub(crate) struct Measurements {
     /// Messages taken since this was last asked for, in an open loop from when they were to be sent.
     recent: Latency,
     before: Totals,
+}
+
+/// Failures of one kind.
+#[derive(Debug)]
+struct Errors {
+    count: u64,
+    /// The first of them in full.
+    example: String,
 }
 
 /// The latencies of one phase, in nanoseconds.
@@ -153,12 +161,16 @@ impl Measurements {
 
     /// A connection failed.
     pub(crate) fn failure(&mut self, failure: &Failure) {
-        self.error(failure.to_string());
+        self.count_errors(failure.to_string(), 1, || failure.in_full());
     }
 
-    /// Something else failed.
-    pub(crate) fn error(&mut self, error: String) {
-        *self.errors.entry(error).or_default() += 1;
+    /// A connection failed on which nothing was going on.
+    pub(crate) fn failure_between_messages(&mut self, failure: &Failure) {
+        self.count_errors(format!("between messages: {failure}"), 1, || failure.in_full());
+    }
+
+    fn count_errors(&mut self, kind: String, count: u64, example: impl FnOnce() -> String) {
+        self.errors.entry(kind).or_insert_with(|| Errors { count: 0, example: example() }).count += count;
     }
 
     /// Adds those of another thread.
@@ -174,8 +186,8 @@ impl Measurements {
         for (&(phase, code), text) in &other.examples {
             self.example(phase, code, || text.clone());
         }
-        for (error, count) in &other.errors {
-            *self.errors.entry(error.clone()).or_default() += count;
+        for (kind, Errors { count, example }) in &other.errors {
+            self.count_errors(kind.clone(), *count, || example.clone());
         }
         self.begun += other.begun;
         self.sent += other.sent;
@@ -221,12 +233,12 @@ impl Measurements {
             count,
             example: self.examples.get(&(phase, code)).cloned().unwrap_or_default(),
         });
-        let errors = self.errors.iter().map(|(error, &count)| model::Failure {
+        let errors = self.errors.iter().map(|(kind, Errors { count, example })| model::Failure {
             phase: None,
             code: None,
-            error: Some(error.clone()),
-            count,
-            example: String::new(),
+            error: Some(kind.clone()),
+            count: *count,
+            example: example.clone(),
         });
         let latencies = Phase::ALL.iter().zip(&self.latencies);
         let latencies = latencies.filter_map(|(phase, latency)| Some((*phase, latency.as_ref()?)));
@@ -275,5 +287,36 @@ impl Recent {
             p99: latency(histogram.value_at_quantile(0.99)),
             max: latency(histogram.max()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use mailweir_smtp::reply::Reply;
+
+    use super::*;
+
+    #[test]
+    fn the_example_of_each_kind_is_the_first_of_it_in_full() {
+        let (mut ours, mut theirs) = (Measurements::default(), Measurements::default());
+        let closing = |text: &str| Failure::TurnedAway(Reply::new(421, "4.3.2", text));
+        ours.failure_between_messages(&closing("Maintenance"));
+        ours.failure_between_messages(&closing("Maintenance still"));
+        theirs.failure_between_messages(&closing("Elsewhere"));
+        theirs.failure(&Failure::Io(io::Error::from_raw_os_error(libc::ECONNRESET)));
+        theirs.failure(&Failure::Closed);
+        ours.add(&theirs);
+        let run = ours.run("", 0, 0, Duration::from_secs(1));
+        let failures = run.failures.iter();
+        let failures: Vec<_> =
+            failures.map(|failure| (failure.error.as_deref().unwrap(), failure.count, &*failure.example)).collect();
+        let expected = [
+            ("between messages: turned away with 421", 3, "421 4.3.2 Maintenance"),
+            ("closed by the server", 1, "closed by the server"),
+            ("connection: connection reset", 1, "Connection reset by peer (os error 104)"),
+        ];
+        assert_eq!(failures, expected);
     }
 }

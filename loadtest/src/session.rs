@@ -307,7 +307,7 @@ impl<'a> Session<'a> {
             ClientEvent::Closing(reply)
             | ClientEvent::XClient(reply)
             | ClientEvent::Chunk(reply)
-            | ClientEvent::Noop(reply) => return Err(Failure::TurnedAway(reply.code())),
+            | ClientEvent::Noop(reply) => return Err(Failure::TurnedAway(reply)),
         };
         let code = reply.code();
         let mut measured = self.measured();
@@ -344,7 +344,7 @@ impl Envelope {
 }
 
 fn positive(reply: Reply) -> Result<(), Failure> {
-    if reply.is_positive() { Ok(()) } else { Err(Failure::TurnedAway(reply.code())) }
+    if reply.is_positive() { Ok(()) } else { Err(Failure::TurnedAway(reply)) }
 }
 
 /// Takes all but the last [`LAST_PIECE`] octets.

@@ -236,7 +236,7 @@ async fn connection(
             biased;
             next = share.next(slot, true) => next,
             failure = session.disturbed() => {
-                share.measured().error(format!("between messages: {failure}"));
+                share.measured().failure_between_messages(&failure);
                 return share.next(slot, true).await;
             }
         };

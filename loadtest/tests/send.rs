@@ -178,7 +178,10 @@ async fn refused_recipients_are_failures() {
 async fn a_lost_connection_is_replaced() {
     let json = check_failure(Behaviour { dropped_message: 3, ..Behaviour::default() }, &[], [4, 0, 1]).await;
     assert_eq!(json["connections"], 2);
-    assert_eq!(json["failures"], serde_json::json!([{"error": "closed by the server", "count": 1}]));
+    assert_eq!(
+        json["failures"],
+        serde_json::json!([{"error": "closed by the server", "count": 1, "example": "closed by the server"}])
+    );
 }
 
 #[tokio::test]
@@ -208,7 +211,11 @@ async fn nobody_listens() {
     drop(listener);
     let run = send(&address, &["--messages", "2", "--json"]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.json()["failures"], serde_json::json!([{"error": "connect: connection refused", "count": 2}]));
+    let example = "Connection refused (os error 111)";
+    assert_eq!(
+        run.json()["failures"],
+        serde_json::json!([{"error": "connect: connection refused", "count": 2, "example": example}])
+    );
 }
 
 #[tokio::test]
@@ -217,7 +224,7 @@ async fn a_server_that_hangs_is_given_up() {
     let run =
         send(&listener.local_addr().unwrap().to_string(), &["--messages", "1", "--timeout", "0.05", "--json"]).await;
     assert_eq!(run.code, 1);
-    assert_eq!(run.json()["failures"], serde_json::json!([{"error": "timed out", "count": 1}]));
+    assert_eq!(run.json()["failures"], serde_json::json!([{"error": "timed out", "count": 1, "example": "timed out"}]));
 }
 
 /// A latency, in microseconds.

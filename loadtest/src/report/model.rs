@@ -200,9 +200,17 @@ pub(crate) struct Failure {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
     pub(crate) count: u64,
-    /// What the server said, once.
+    /// The first of them in full: what the server said, or the error.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) example: String,
+}
+
+impl Failure {
+    /// The example, unless it says no more than the kind.
+    pub(crate) fn more(&self) -> Option<&str> {
+        let says_more = !self.example.is_empty() && self.error.as_ref() != Some(&self.example);
+        says_more.then_some(&*self.example)
+    }
 }
 
 /// The latencies of one phase, in microseconds.

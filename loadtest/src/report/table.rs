@@ -106,8 +106,8 @@ fn write_latencies(text: &mut String, run: &Run) -> fmt::Result {
 }
 
 fn failure_line(failure: &Failure) -> String {
-    let Failure { phase, code, error, count, example } = failure;
-    let example = if example.is_empty() { String::new() } else { format!(" ({example})") };
+    let Failure { phase, code, error, count, .. } = failure;
+    let example = failure.more().map(|example| format!(" ({example})")).unwrap_or_default();
     let error = error.as_deref().unwrap_or("failed");
     match (phase.map(Phase::label), code) {
         (Some(phase), Some(code)) => format!("refusal      {count} × {code} to {phase}{example}"),

@@ -88,7 +88,7 @@ pub(super) fn failures(run: &Run) -> String {
             (None, None) => "failed".to_owned(),
         };
         let phase = failure.phase.map_or("", Phase::label).to_owned();
-        vec![what, phase, count(failure.count), failure.example.clone()]
+        vec![what, phase, count(failure.count), failure.more().unwrap_or_default().to_owned()]
     };
     let rows = run.failures.iter().map(row).collect();
     let columns = vec!["failure", "phase", "count", "for example"];
