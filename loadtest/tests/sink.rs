@@ -88,6 +88,24 @@ async fn counts_and_proofs_are_told_meanwhile_and_at_the_end() {
 }
 
 #[tokio::test]
+async fn tls_from_the_first_octet_on() {
+    let mut sink = Sink::start(&["--implicit-tls", "--max", "30", "--json", "-", "--quiet"]).await;
+    let load =
+        ["--messages", "30", "--sessions", "3", "--messages-per-connection", "5", "--proof", "--tls", "implicit"];
+    let run = send(&sink.address, &load).await["runs"][0].clone();
+    assert_eq!((&run["messages"]["sent"], &run["failures"]), (&30.into(), &serde_json::json!([])), "{run}");
+    let handshakes = ["full", "resumed"].map(|kind| run["handshakes"][kind].as_u64().unwrap());
+    // Each session's first is a full one, and its others are not.
+    assert_eq!((handshakes[0], Some(handshakes[0] + handshakes[1])), (3, run["connections"].as_u64()), "{run}");
+    let account: Value = serde_json::from_str(&sink.output.next_line().await.unwrap().unwrap()).unwrap();
+    assert_eq!(
+        (&account["distinct"], &account["altered"], &account["tls"]),
+        (&30.into(), &0.into(), &run["connections"])
+    );
+    assert_eq!(sink.ended().await, 0);
+}
+
+#[tokio::test]
 async fn it_ends_when_it_took_enough() {
     let mut sink = Sink::start(&["--max", "7", "--json", "-", "--quiet"]).await;
     send(&sink.address, &["--messages", "7"]).await;

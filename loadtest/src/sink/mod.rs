@@ -148,7 +148,8 @@ fn shared(behaviour: &Behaviour) -> anyhow::Result<Shared> {
         helo: format!("250 {name}\r\n").into(),
         ehlo: ehlo(name, &offer),
         ehlo_within_tls: ehlo(name, &within_tls),
-        tls: behaviour.offers_tls().then(|| tls::acceptor(behaviour)).transpose()?,
+        tls: (behaviour.implicit_tls || behaviour.offers_tls()).then(|| tls::acceptor(behaviour)).transpose()?,
+        implicit_tls: behaviour.implicit_tls,
         offer,
         number: AtomicU64::new(0),
     })

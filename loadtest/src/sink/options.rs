@@ -61,7 +61,10 @@ pub(crate) struct Behaviour {
     /// Offer STARTTLS, with a certificate made for the occasion unless one is given.
     #[arg(long)]
     pub(crate) starttls: bool,
-    /// The certificate for STARTTLS, a PEM file.
+    /// Speak TLS from the first octet on, with such a certificate.
+    #[arg(long, conflicts_with = "starttls")]
+    pub(crate) implicit_tls: bool,
+    /// The certificate for TLS, a PEM file.
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) certificate: Option<PathBuf>,
     /// Its key, a PEM file.
@@ -120,6 +123,7 @@ impl Default for Behaviour {
             ],
             size: Size(0),
             starttls: false,
+            implicit_tls: false,
             certificate: None,
             key: None,
             tempfail: Vec::new(),
@@ -157,8 +161,9 @@ impl Behaviour {
         offer
     }
 
+    /// Whether STARTTLS is offered.
     pub(super) fn offers_tls(&self) -> bool {
-        self.starttls || self.certificate.is_some()
+        !self.implicit_tls && (self.starttls || self.certificate.is_some())
     }
 }
 

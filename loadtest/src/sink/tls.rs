@@ -1,4 +1,4 @@
-//! STARTTLS: with a certificate that is given, or with one made for the occasion.
+//! TLS: with a certificate that is given, or with one made for the occasion.
 
 use std::sync::Arc;
 

@@ -40,6 +40,8 @@ pub(super) struct Shared {
     pub(super) ehlo: Vec<u8>,
     pub(super) ehlo_within_tls: Vec<u8>,
     pub(super) tls: Option<TlsAcceptor>,
+    /// Nothing is said before the handshake.
+    pub(super) implicit_tls: bool,
     /// Connections so far.
     pub(super) number: AtomicU64,
 }
@@ -143,15 +145,25 @@ async fn accept(worker: Arc<Worker>, listener: tokio::net::TcpListener) {
 async fn serve(worker: &Arc<Worker>, mut stream: TcpStream) -> io::Result<()> {
     let number = worker.shared.number.fetch_add(1, Ordering::Relaxed);
     let mut conversation = Conversation::new(Arc::clone(worker), number);
-    let mut output = Vec::new();
-    let step = conversation.begin(&mut output);
-    let end = converse(&mut stream, &mut conversation, step, output).await?;
-    let (End::Handshake, Some(acceptor)) = (end, &worker.shared.tls) else { return Ok(()) };
+    let greeted = |conversation: &mut Conversation| {
+        let mut output = Vec::new();
+        (conversation.begin(&mut output), output)
+    };
+    let is_greeted = !worker.shared.implicit_tls;
+    if is_greeted {
+        let (step, output) = greeted(&mut conversation);
+        match converse(&mut stream, &mut conversation, step, output).await? {
+            End::Closed => return Ok(()),
+            End::Handshake => {}
+        }
+    }
+    let Some(acceptor) = &worker.shared.tls else { return Ok(()) };
     let handshake = tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await;
     let mut stream = handshake.map_err(io::Error::from).flatten().inspect_err(|_| worker.tally.failed())?;
     worker.tally.secured();
     conversation.secured();
-    converse(&mut stream, &mut conversation, Step::Read, Vec::new()).await?;
+    let (step, output) = if is_greeted { (Step::Read, Vec::new()) } else { greeted(&mut conversation) };
+    converse(&mut stream, &mut conversation, step, output).await?;
     stream.shutdown().await
 }
 
