@@ -30,8 +30,9 @@ const GUEST_STACK: usize = 256 << 10;
 const FIBRE_STACK: usize = 2 << 20;
 /// Bytes of a used linear memory that are cleared in place for the next sandbox instead of given back to the system.
 const KEEP_RESIDENT: usize = 128 << 10;
-/// The same of a used stack.
-const STACK_KEEP_RESIDENT: usize = 16 << 10;
+/// The same of a used stack. The checks of sender authentication, which run on it, take 20 KiB; where a page beyond these is
+/// used, each sandbox faults it in, and giving it back interrupts the other cores.
+const STACK_KEEP_RESIDENT: usize = 24 << 10;
 
 /// The engine, and how many sandboxes it has room for.
 pub(super) fn build(options: Options) -> Result<(Engine, usize), HostError> {
