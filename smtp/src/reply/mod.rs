@@ -113,7 +113,8 @@ impl fmt::Display for Reply {
 /// `text` with a `?` for each control character but the tab, which RFC 5321 section 4.2 allows.
 fn printable(text: Cow<'_, str>) -> String {
     let is_bad = |character: char| character.is_control() && character != '\t';
-    if text.bytes().all(|octet| (b' '..0x7f).contains(&octet)) {
+    // Looked through to its end, because vectors are faster than stopping early.
+    if text.bytes().fold(true, |plain, octet| plain & (b' '..0x7f).contains(&octet)) {
         return text.into_owned();
     }
     if text.contains(is_bad) { text.replace(is_bad, "?") } else { text.into_owned() }

@@ -1,5 +1,7 @@
 //! Reading replies off the wire, bounded and bit by bit.
 
+use std::borrow::Cow;
+
 use bytes::{Buf, BytesMut};
 use thiserror::Error;
 
@@ -94,7 +96,7 @@ impl ReplyParser {
             return Err(ReplyError::TooManyLines);
         }
         self.code = code;
-        self.lines.push(printable(String::from_utf8_lossy(text)));
+        self.lines.push(printable(str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed)));
         Ok(is_last)
     }
 }
