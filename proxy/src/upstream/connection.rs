@@ -27,7 +27,8 @@ const UNREAD_REPLIES: usize = 1 << 20;
 /// What the input buffer starts with; a reply is some 50 bytes, EHLO's some 300.
 const INPUT_BUFFER: usize = 2048;
 
-/// A connection, from its greeting on.
+/// A connection, from its greeting on. It is boxed wherever it is handed on: each future that it passes through has room
+/// for it, and that room is moved with the future.
 pub(super) struct Connection {
     /// What it leads to.
     pub(super) host: Arc<UpstreamHost>,
@@ -81,7 +82,7 @@ impl Connection {
     }
 
     /// The same, for whoever has the slot.
-    pub(super) fn in_slot(mut self, slot: Slot) -> Self {
+    pub(super) fn in_slot(mut self: Box<Self>, slot: Slot) -> Box<Self> {
         self.slot = Some(slot);
         self
     }

@@ -38,7 +38,7 @@ pub struct Delivery {
     client: Arc<XClient>,
     candidates: Candidates,
     /// `None`: it broke, or a method is at work on it.
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     transaction: Transaction,
 }
 
@@ -68,9 +68,9 @@ impl Delivery {
         domain: Domain,
         client: Arc<XClient>,
         candidates: Candidates,
-        connection: Connection,
+        connection: Box<Connection>,
     ) -> Self {
-        Self { route, domain, client, candidates, connection: Some(connection), transaction: Transaction::none() }
+        Self { route, domain, client, candidates, connection: Some(connection), transaction: Transaction::None }
     }
 
     /// The upstream's name, while there is a connection.
@@ -80,7 +80,7 @@ impl Delivery {
 
     /// Whether the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
-        self.connection.as_ref().is_some_and(Connection::is_encrypted)
+        self.connection.as_ref().is_some_and(|connection| connection.is_encrypted())
     }
 
     /// The route.
@@ -97,7 +97,7 @@ impl Delivery {
     pub fn accepted(&self) -> usize {
         match &self.transaction {
             Transaction::Open(accepted) => accepted.recipients.len(),
-            Transaction::Closed(_) => 0,
+            Transaction::None | Transaction::Refused(_) => 0,
         }
     }
 
@@ -125,7 +125,7 @@ impl Delivery {
         recipients: &[Recipient],
         mut reuse: Reuse,
     ) -> Result<Vec<Reply>, UpstreamError> {
-        self.transaction = Transaction::none();
+        self.transaction = Transaction::None;
         loop {
             let mut connection = match self.connection.take() {
                 Some(connection) => connection,
@@ -152,7 +152,7 @@ impl Delivery {
                     match cause {
                         ConnectionError::ShuttingDown(reply) if self.candidates.is_empty() => {
                             let refusal = for_client(reply);
-                            self.transaction = Transaction::Closed(refusal.clone());
+                            self.transaction = Transaction::Refused(refusal.clone());
                             return Ok(vec![refusal; recipients.len()]);
                         }
                         cause if self.candidates.is_empty() => return Err(self.unreachable(&connection, &cause)),
@@ -177,7 +177,7 @@ impl Delivery {
             && let Some(refusal) = introduce(connection, &self.client, self.route.own_name(), limit).await?
         {
             let replies = vec![refusal.clone(); recipients.len()];
-            return Ok((Transaction::Closed(refusal), replies));
+            return Ok((Transaction::Refused(refusal), replies));
         }
         envelope::open(connection, sender, parameters, recipients, limit).await
     }
@@ -189,7 +189,7 @@ impl Delivery {
     /// # Errors
     /// [`UpstreamError::Lost`]; the transaction is gone then.
     pub async fn rcpt(&mut self, recipients: &[Recipient]) -> Result<Vec<Reply>, UpstreamError> {
-        let mut transaction = match self.take_transaction() {
+        let mut transaction = match self.transaction.take() {
             Ok(transaction) => transaction,
             Err(refusal) => return Ok(vec![refusal; recipients.len()]),
         };
@@ -225,7 +225,7 @@ impl Delivery {
     /// # Errors
     /// [`UpstreamError::Lost`] when there is no answer; [`UpstreamError::Store`] when the message cannot be read.
     pub async fn message(&mut self, message: &Message) -> Result<Reply, UpstreamError> {
-        let transaction = match self.take_transaction() {
+        let transaction = match self.transaction.take() {
             Ok(transaction) => transaction,
             Err(refusal) => return Ok(refusal),
         };
@@ -267,7 +267,7 @@ impl Delivery {
             None if replies.iter().all(|reply| refused(&reply)) => replies.first(),
             None => None,
         };
-        match self.take_transaction() {
+        match self.transaction.take() {
             Ok(again) if !replies.iter().any(|reply| refused(&reply)) => Ok(again.content),
             _ => Err(refusal.cloned()),
         }
@@ -296,7 +296,7 @@ impl Delivery {
     }
 
     /// DATA, 354, the content, the dot.
-    async fn send_data(&mut self, mut connection: Connection, message: &Message) -> Result<Reply, Failure> {
+    async fn send_data(&mut self, mut connection: Box<Connection>, message: &Message) -> Result<Reply, Failure> {
         connection.client.data();
         let answered = connection.ask(self.route.config().command_timeout).await;
         match answered.and_then(answer) {
@@ -312,14 +312,14 @@ impl Delivery {
     }
 
     /// BDAT with everything in one chunk, which needs no round trip of its own.
-    async fn send_chunk(&mut self, mut connection: Connection, message: &Message) -> Result<Reply, UpstreamError> {
+    async fn send_chunk(&mut self, mut connection: Box<Connection>, message: &Message) -> Result<Reply, UpstreamError> {
         connection.client.bdat(message.size(), BdatChunk::Last);
         self.send_content(connection, message, Framing::Plain).await
     }
 
     async fn send_content(
         &mut self,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         message: &Message,
         framing: Framing,
     ) -> Result<Reply, UpstreamError> {
@@ -340,7 +340,7 @@ impl Delivery {
     /// is not used again.
     async fn objection(
         &self,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         error: BodyError,
         started: Instant,
     ) -> Result<Reply, UpstreamError> {
@@ -361,7 +361,7 @@ impl Delivery {
     }
 
     /// The upstream's answer to a message that it has as a whole.
-    async fn verdict(&mut self, mut connection: Connection) -> Result<Reply, UpstreamError> {
+    async fn verdict(&mut self, mut connection: Box<Connection>) -> Result<Reply, UpstreamError> {
         let sent_at = Instant::now();
         match connection.reply(self.route.config().data_timeout).await.and_then(answer) {
             Ok(reply) => {
@@ -381,19 +381,8 @@ impl Delivery {
         }
     }
 
-    /// The transaction, if there is one; until it is put back there is none. Otherwise the refusal, which stays.
-    fn take_transaction(&mut self) -> Result<Accepted, Reply> {
-        match std::mem::replace(&mut self.transaction, Transaction::none()) {
-            Transaction::Open(accepted) => Ok(accepted),
-            Transaction::Closed(refusal) => {
-                self.transaction = Transaction::Closed(refusal.clone());
-                Err(refusal)
-            }
-        }
-    }
-
     /// The connection, for as long as an exchange lasts: should that be abandoned halfway, so is the connection.
-    fn take(&mut self) -> Result<Connection, UpstreamError> {
+    fn take(&mut self) -> Result<Box<Connection>, UpstreamError> {
         self.connection.take().ok_or_else(|| self.gone())
     }
 
@@ -403,7 +392,7 @@ impl Delivery {
     }
 
     /// Another connection: of the hosts not tried yet, or, long after `begin`, of all of them.
-    async fn replacement(&mut self, reuse: Reuse) -> Result<Connection, UpstreamError> {
+    async fn replacement(&mut self, reuse: Reuse) -> Result<Box<Connection>, UpstreamError> {
         if self.candidates.is_empty() {
             self.candidates = self.route.candidates(&self.domain).await?;
         }

@@ -16,11 +16,13 @@ pub type Recipient = (ForwardPath, RcptParameters);
 /// Where things stand between us and the upstream.
 #[derive(Debug)]
 pub(super) enum Transaction {
-    /// There is none of ours: MAIL was not said, not accepted, or all is over. This is the answer to whatever needs one.
+    /// There is none of ours: MAIL was not said, or all is over.
     ///
     /// Nothing may be sent then. On a connection with a past, the transaction of whoever used it before may still be
     /// open: a recipient would be added to those, and a message would go to them.
-    Closed(Reply),
+    None,
+    /// There is none either: MAIL was not accepted. This is the answer to whatever needs one.
+    Refused(Reply),
     /// MAIL was accepted.
     Open(Accepted),
 }
@@ -40,9 +42,16 @@ pub(super) struct Accepted {
 }
 
 impl Transaction {
-    /// None was begun, or it is over.
-    pub(super) fn none() -> Self {
-        Self::Closed(Reply::new(451, "4.3.0", "There is no transaction with the next mail server, try again"))
+    /// The transaction, if there is one; until it is put back there is none. Otherwise the refusal, which stays.
+    pub(super) fn take(&mut self) -> Result<Accepted, Reply> {
+        match std::mem::replace(self, Self::None) {
+            Self::Open(accepted) => Ok(accepted),
+            Self::Refused(refusal) => {
+                *self = Self::Refused(refusal.clone());
+                Err(refusal)
+            }
+            Self::None => Err(Reply::new(451, "4.3.0", "There is no transaction with the next mail server, try again")),
+        }
     }
 }
 
@@ -56,7 +65,7 @@ pub(super) async fn open(
 ) -> Result<(Transaction, Vec<Reply>), ConnectionError> {
     let refused = |reply: Reply| {
         let replies = vec![reply.clone(); recipients.len()];
-        Ok((Transaction::Closed(reply), replies))
+        Ok((Transaction::Refused(reply), replies))
     };
     let paths = recipients.iter().map(|(path, _)| path);
     let MailPlan { parameters: converted, smtp_utf8, content } =

@@ -18,7 +18,7 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    hosts: HashMap<Arc<UpstreamHost>, Vec<(Connection, Instant)>>,
+    hosts: HashMap<Arc<UpstreamHost>, Vec<(Box<Connection>, Instant)>>,
     count: usize,
 }
 
@@ -30,7 +30,7 @@ impl Pool {
 
     /// The connection to a host that was used last, since that is the likeliest to be alive; dead ones are dropped. One
     /// of another worker's only when there is none of this thread's.
-    pub(super) fn take(&self, host: &Arc<UpstreamHost>, now: Instant) -> Option<Connection> {
+    pub(super) fn take(&self, host: &Arc<UpstreamHost>, now: Instant) -> Option<Box<Connection>> {
         loop {
             let (mut connection, since) = self.lock().pop(host)?;
             if now.saturating_duration_since(since) < self.limits.idle_timeout && connection.is_alive() {
@@ -38,7 +38,7 @@ impl Pool {
                 match connection.is_at_home() {
                     true => return Some(connection),
                     false => match connection.moved_here() {
-                        Ok(connection) => return Some(connection),
+                        Ok(connection) => return Some(Box::new(connection)),
                         // It is gone, and so is the need for it.
                         Err(_) => continue,
                     },
@@ -49,7 +49,7 @@ impl Pool {
     }
 
     /// Keeps a connection between transactions, or closes it when it has served long enough or there is no room.
-    pub(super) fn put(&self, mut connection: Connection, now: Instant) {
+    pub(super) fn put(&self, mut connection: Box<Connection>, now: Instant) {
         if connection.messages >= self.limits.reuse || !connection.is_alive() {
             return connection.quit();
         }
@@ -72,7 +72,7 @@ impl Pool {
     /// Closes what has been idle for too long.
     pub(super) fn sweep(&self, now: Instant) {
         let limit = self.limits.idle_timeout;
-        for connection in self.lock().expired(|since| now.saturating_duration_since(since) >= limit) {
+        for (connection, _) in self.lock().expired(|since| now.saturating_duration_since(since) >= limit) {
             connection.quit();
         }
     }
@@ -89,7 +89,7 @@ impl Pool {
 }
 
 impl Idle {
-    fn pop(&mut self, host: &Arc<UpstreamHost>) -> Option<(Connection, Instant)> {
+    fn pop(&mut self, host: &Arc<UpstreamHost>) -> Option<(Box<Connection>, Instant)> {
         let waiting = self.hosts.get_mut(host)?;
         let at_home = waiting.iter().rposition(|(connection, _)| connection.is_at_home());
         let chosen = at_home.or_else(|| waiting.iter().rposition(|(connection, _)| connection.can_move()))?;
@@ -97,9 +97,9 @@ impl Idle {
         Some(waiting.remove(chosen))
     }
 
-    fn pop_oldest(&mut self) -> Option<Connection> {
+    fn pop_oldest(&mut self) -> Option<Box<Connection>> {
         // Within a host, the first came first.
-        let since = |waiting: &Vec<(Connection, Instant)>| waiting.first().map(|(_, since)| *since);
+        let since = |waiting: &Vec<(Box<Connection>, Instant)>| waiting.first().map(|(_, since)| *since);
         let oldest =
             self.hosts.values_mut().filter(|waiting| !waiting.is_empty()).min_by_key(|waiting| since(waiting))?;
         self.count -= 1;
@@ -107,7 +107,7 @@ impl Idle {
     }
 
     /// Gives the connection back when there is no room for it.
-    fn push(&mut self, connection: Connection, now: Instant, limit: usize) -> Option<Connection> {
+    fn push(&mut self, connection: Box<Connection>, now: Instant, limit: usize) -> Option<Box<Connection>> {
         let host = Arc::clone(&connection.host);
         let waiting = self.hosts.entry(host).or_default();
         // What another worker cannot use does not keep this one from keeping its own.
@@ -120,10 +120,10 @@ impl Idle {
         None
     }
 
-    fn expired(&mut self, is_expired: impl Fn(Instant) -> bool) -> Vec<Connection> {
+    fn expired(&mut self, is_expired: impl Fn(Instant) -> bool) -> Vec<(Box<Connection>, Instant)> {
         let mut expired = Vec::new();
         for waiting in self.hosts.values_mut() {
-            expired.extend(waiting.extract_if(.., |(_, since)| is_expired(*since)).map(|(connection, _)| connection));
+            expired.extend(waiting.extract_if(.., |(_, since)| is_expired(*since)));
         }
         // An exchanger of a far-off domain may never be used again.
         self.hosts.retain(|_, waiting| !waiting.is_empty());

@@ -256,7 +256,7 @@ impl RouteHandle {
         &self,
         candidates: &mut Candidates,
         reuse: Reuse,
-    ) -> Result<Connection, UpstreamError> {
+    ) -> Result<Box<Connection>, UpstreamError> {
         let slot = self.slot().await?;
         while let Some(host) = candidates.hosts.front() {
             let idle = (reuse == Reuse::Allowed).then(|| self.shared.pool.take(host, Instant::now())).flatten();
@@ -302,7 +302,7 @@ impl RouteHandle {
     }
 
     /// A new connection. Its user has a slot already; idle connections give way.
-    async fn connect(&self, host: &Arc<UpstreamHost>, deadline: Instant) -> Result<Connection, UpstreamError> {
+    async fn connect(&self, host: &Arc<UpstreamHost>, deadline: Instant) -> Result<Box<Connection>, UpstreamError> {
         self.shared.pool.evict(self.shared.slots.excess(self.shared.pool.len()));
         let started = Instant::now();
         let addresses = destination::addresses(host, &self.destination, &self.settings.dns).await?;
@@ -311,7 +311,7 @@ impl RouteHandle {
                 self.shared.health.succeeded(host);
                 self.shared.learn(host, connection.client.extensions(), &self.destination);
                 self.observer().connected(&self.name, started.elapsed());
-                Ok(connection)
+                Ok(Box::new(connection))
             }
             Err(error) => {
                 self.failed(host);
@@ -327,7 +327,7 @@ impl RouteHandle {
     }
 
     /// Takes a connection back.
-    pub(super) fn put(&self, connection: Connection) {
+    pub(super) fn put(&self, connection: Box<Connection>) {
         self.shared.pool.put(connection, Instant::now());
     }
 

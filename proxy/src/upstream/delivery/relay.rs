@@ -48,7 +48,7 @@ impl Delivery {
     pub async fn relay(mut self, beginning: &Message) -> Result<Relay, NotBegun> {
         let suits = match &self.transaction {
             Transaction::Open(open) => !open.recipients.is_empty() && open.content.allow_unseen(beginning),
-            Transaction::Closed(_) => false,
+            Transaction::None | Transaction::Refused(_) => false,
         };
         let place = if suits { self.route.try_relay() } else { None };
         let Some(place) = place else { return Err(NotBegun::Unsuited(Box::new(self))) };
@@ -60,7 +60,7 @@ impl Delivery {
             tracing::debug!(host = connection.host.host, %cause, "DATA failed");
             NotBegun::Broken
         })?;
-        self.transaction = Transaction::none();
+        self.transaction = Transaction::None;
         if !go_ahead.is_positive() {
             self.connection = Some(connection);
             return Err(NotBegun::Refused(Box::new(self), go_ahead));
@@ -70,8 +70,14 @@ impl Delivery {
         }
         connection.client.end_of_data();
         let dot = connection.client.output().split().freeze();
-        let connection = Some(Box::new(connection));
-        Ok(Relay { delivery: self, connection, tail: Tail::default(), dot, started: Instant::now(), _place: place })
+        Ok(Relay {
+            delivery: self,
+            connection: Some(connection),
+            tail: Tail::default(),
+            dot,
+            started: Instant::now(),
+            _place: place,
+        })
     }
 }
 
@@ -109,7 +115,7 @@ impl Relay {
                 self.connection = Some(connection);
                 Ok(())
             }
-            Err(error) => Err(Box::pin(self.delivery.objection(*connection, error, self.started)).await),
+            Err(error) => Err(Box::pin(self.delivery.objection(connection, error, self.started)).await),
         }
     }
 
@@ -122,8 +128,8 @@ impl Relay {
         };
         let limit = delivery.route.config().command_timeout;
         let answer = match body::send_end(&mut connection, dot, tail, limit).await {
-            Ok(()) => delivery.verdict(*connection).await,
-            Err(error) => delivery.objection(*connection, error, started).await,
+            Ok(()) => delivery.verdict(connection).await,
+            Err(error) => delivery.objection(connection, error, started).await,
         };
         (delivery, answer)
     }
