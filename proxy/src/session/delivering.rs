@@ -14,7 +14,7 @@ use crate::upstream::{Delivery, Recipient, UpstreamError};
 
 use super::Session;
 use super::concluding::Whole;
-use super::destination::{Destination, plan};
+use super::destination::{Destination, Group, plan};
 use super::outcome::{Outcome, answered, name};
 use super::transaction::Transaction;
 
@@ -43,12 +43,25 @@ impl Session {
             }
             return hand_over(opened.into_delivery(), message).await;
         }
+        // Rare, and larger than the way above.
+        Box::pin(self.deliver_anew(transaction, &sender, groups, message, whole)).await
+    }
+
+    /// Delivers it in transactions that are still to be begun.
+    async fn deliver_anew(
+        &mut self,
+        transaction: &mut Transaction,
+        sender: &ReversePath,
+        groups: Vec<Group>,
+        message: &Message,
+        whole: &Whole,
+    ) -> Outcome {
         // A connection that none of them can go on with is for others, who may wait for it; we ourselves may.
         transaction.opened.take_if(|opened| !groups.iter().any(|(destination, _)| opened.leads_to(destination)));
         // All recipients of all groups are accepted before any server gets the message.
         let mut deliveries = Vec::with_capacity(groups.len());
         for (destination, recipients) in groups {
-            match open(transaction, &destination, &sender, &recipients).await {
+            match open(transaction, &destination, sender, &recipients).await {
                 Ok(delivery) => deliveries.push(delivery),
                 Err(outcome) => return *outcome,
             }
