@@ -56,6 +56,7 @@ pub(super) fn plan(
         Box::new(Outcome::failed(reply, &format!("a filter's address {address:?}: {error}")))
     };
     let sender = match envelope.sender.as_str() {
+        same if same == transaction.sender.as_str() => transaction.sender.clone(),
         "" => ReversePath::Null,
         address => ReversePath::Mailbox(Mailbox::parse(address.as_bytes()).map_err(|error| unusable(address, error))?),
     };

@@ -288,15 +288,15 @@ impl Session {
     /// A way through the chain on which the phases up to EHLO are behind. Each sandbox sees its phases in order, whichever
     /// transaction of the connection it serves.
     async fn greeted_run(&mut self) -> (Run, Arc<TransactionFacts>, Ruling) {
-        let (mut run, begun, mut ruling) = match self.first_run.take().map(|first| *first) {
-            Some(FirstRun { run, facts }) => (run, facts, Ruling::Continue),
+        let (mut run, facts, mut ruling) = match self.first_run.take().map(|first| *first) {
+            // When it began, the client had not said EHLO.
+            Some(FirstRun { run, facts }) => (run, self.facts(facts.id.clone()), Ruling::Continue),
             None => {
-                let (mut run, begun) = self.new_run();
+                let (mut run, facts) = self.new_run();
                 let ruling = run.connect().await;
-                (run, begun, ruling)
+                (run, facts, ruling)
             }
         };
-        let facts = self.facts(begun.id.clone());
         if ruling == Ruling::Continue {
             ruling = run.helo(Arc::clone(&facts)).await;
         }

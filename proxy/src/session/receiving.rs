@@ -91,7 +91,7 @@ impl Receiving {
             (self.headers_seen, just_seen) = (true, true);
             let headers = headers.map_err(|fault| refusal(fault.reply()))?;
             rule_on_headers(&headers, run, &envelope(), &self.hops).await?;
-            self.hashing.begin(run.evaluation().hasher(headers.headers()), self.incoming.body_start());
+            self.hashing.begin(|| run.evaluation().hasher(headers.headers()), self.incoming.body_start());
         }
         for piece in &shown {
             self.hashing.take(piece);
@@ -174,12 +174,12 @@ async fn rule_on_headers(headers: &Message, run: &mut Run, envelope: &Envelope, 
 
 impl Hashing {
     /// The header section is whole; `start` is where the body begins.
-    fn begin(&mut self, hasher: Option<BodyHasher>, start: Option<u64>) {
+    fn begin(&mut self, hasher: impl FnOnce() -> Option<BodyHasher>, start: Option<u64>) {
         let Self::HeaderSection { arrived } = *self else { return };
         // Without an empty line, the body begins with a line that only its end shows to be no field. When that line
         // began in an earlier chunk, part of the body is gone by, and the hash is left to the end.
         let before = start.and_then(|start| start.checked_sub(arrived));
-        *self = match (hasher, before) {
+        *self = match (hasher(), before) {
             (Some(hasher), Some(before)) => Self::Body { hasher: Box::new(hasher), before },
             _ => Self::Off,
         };
