@@ -384,8 +384,7 @@ fn unreadable(error: &StoreError) -> Failure {
 
 /// Decodes the text of a message where that does not hold up other sessions.
 async fn decoded_text(message: &Message) -> Result<Arc<[TextUnit]>, Failure> {
-    let message = message.clone();
-    match tokio::task::spawn_blocking(move || message.text_units()).await {
+    match message.work(Message::text_units).await {
         Ok(units) => units.map_err(Failure::Message),
         Err(error) => Err(Failure::Plugin { cause: Cause::Unavailable, detail: error.to_string() }),
     }

@@ -21,8 +21,6 @@ use crate::services::state::Namespace;
 const PATTERN_SETS: usize = 64;
 /// Handles that a filter may hold at once.
 const HANDLES: usize = 1000;
-/// A message larger than this many bytes, unpacked parts included, is worked on in a thread of its own, so that other sessions go on meanwhile.
-const LARGE_MESSAGE: u64 = 128 << 10;
 
 /// What the sandboxes of one plugin share.
 pub(super) struct Facilities {
@@ -118,16 +116,7 @@ pub(super) async fn work<T: Send + 'static>(
     message: &Message,
     work: impl FnOnce(&Message) -> Result<T, MessageFault> + Send + 'static,
 ) -> Result<T, HostFault> {
-    let work = move |message: &Message| {
-        let done = work(message);
-        message.release_pages();
-        done
-    };
-    if message.weight() <= LARGE_MESSAGE {
-        return Ok(work(message)?);
-    }
-    let message = message.clone();
-    match tokio::task::spawn_blocking(move || work(&message)).await {
+    match message.work(work).await {
         Ok(outcome) => Ok(outcome?),
         Err(error) => Err(HostFault::Unavailable(format!("work on the message ended: {error}"))),
     }

@@ -25,6 +25,9 @@ use super::{
     url::{self, Url, UrlList},
 };
 
+/// A message larger than this many bytes, unpacked parts included, is worked on in a thread of its own.
+const LARGE: u64 = 128 << 10;
+
 /// A message. Cheap to clone, and immutable: edits make a new one that shares the body.
 ///
 /// Some methods block the thread when the message is spilled (see [`Message::is_spilled`]) or large; on a
@@ -292,6 +295,28 @@ impl Message {
     pub fn text_units(&self) -> Result<Arc<[TextUnit]>, MessageFault> {
         let make = || Ok(text::units(self.headers(), &*self.mime()?)?.into());
         self.inner.derived().texts.get_or_init(make).clone()
+    }
+
+    /// Does work that takes long with a large message, which then has a thread of its own so that other sessions go on, and
+    /// gives pages back after it.
+    ///
+    /// # Errors
+    ///
+    /// When that thread ended without a result.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let work = move |message: &Self| {
+            let done = work(message);
+            message.release_pages();
+            done
+        };
+        if self.weight() <= LARGE {
+            return Ok(work(self));
+        }
+        let message = self.clone();
+        tokio::task::spawn_blocking(move || work(&message)).await
     }
 
     /// Gives memory back that holds bytes which are in files as well. To be called after work on the message.
