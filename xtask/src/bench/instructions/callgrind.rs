@@ -3,8 +3,9 @@
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use super::counts::{Cost, Counts};
 
@@ -25,24 +26,37 @@ pub(super) fn is_installed() -> Result<()> {
 
 /// What the cases of these bench binaries cost whose names begin with one of `wanted`, or all of them when that is empty.
 pub(super) fn count(root: &Path, binaries: &[PathBuf], wanted: &[String]) -> Result<Counts> {
-    let mut counts = Counts::default();
     for binary in binaries {
         // Filters are compiled once for each build of the host, and callgrind would take many minutes to look on.
         run(root, &["--tool=none"], binary, "--set-up", wanted)?;
-        let files = tempfile::tempdir()?;
-        let out = format!("--callgrind-out-file={}", files.path().join("counts").display());
-        let options = [&["--tool=callgrind", &out], &CACHES[..], &MARKS[..]].concat();
-        // The nth case that the binary names, with the number of its runs, is in the nth file.
-        for (number, line) in run(root, &options, binary, "--instructions", wanted)?.lines().enumerate() {
-            let (runs, name) = line.split_once(' ').with_context(|| format!("not a case: {line}"))?;
-            let path = files.path().join(format!("counts.{}", number + 1));
-            let text = std::fs::read_to_string(&path).with_context(|| format!("what callgrind counted for {name}"))?;
-            let all = cost(&text).with_context(|| format!("callgrind's counts for {name}"))?;
-            let runs = runs.parse::<NonZeroU64>()?;
-            counts.push(name, Cost { instructions: all.instructions / runs, cycles: all.cycles / runs });
-        }
     }
+    // All at once: what is counted does not depend on what else the machine does.
+    let counted = thread::scope(|scope| {
+        let threads: Vec<_> = binaries.iter().map(|binary| scope.spawn(|| count_cases(root, binary, wanted))).collect();
+        let joined = threads.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("counting panicked"))?);
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    let mut counts = Counts::default();
+    counted.into_iter().flatten().for_each(|(name, cost)| counts.push(&name, cost));
     Ok(counts)
+}
+
+/// The cases of one bench binary, in its order.
+fn count_cases(root: &Path, binary: &Path, wanted: &[String]) -> Result<Vec<(String, Cost)>> {
+    let files = tempfile::tempdir()?;
+    let out = format!("--callgrind-out-file={}", files.path().join("counts").display());
+    let options = [&["--tool=callgrind", &out], &CACHES[..], &MARKS[..]].concat();
+    let mut costs = Vec::new();
+    // The nth case that the binary names, with the number of its runs, is in the nth file.
+    for (number, line) in run(root, &options, binary, "--instructions", wanted)?.lines().enumerate() {
+        let (runs, name) = line.split_once(' ').with_context(|| format!("not a case: {line}"))?;
+        let path = files.path().join(format!("counts.{}", number + 1));
+        let text = std::fs::read_to_string(&path).with_context(|| format!("what callgrind counted for {name}"))?;
+        let all = cost(&text).with_context(|| format!("callgrind's counts for {name}"))?;
+        let runs = runs.parse::<NonZeroU64>()?;
+        costs.push((name.to_owned(), Cost { instructions: all.instructions / runs, cycles: all.cycles / runs }));
+    }
+    Ok(costs)
 }
 
 /// Runs a bench binary under valgrind. What it printed.
