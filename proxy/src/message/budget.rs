@@ -234,16 +234,20 @@ impl Budget {
         self.shared.structure_faults.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a message may begin. Where as many wait for room as may, one more would only wait as well.
+    /// Whether a message of the size that its client declares may begin. Where as many wait as may, for room or for a turn, one
+    /// more would only be refused when it has come.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] while 128 messages wait.
-    pub fn admit(&self) -> Result<(), StoreError> {
-        match as_place(self.shared.arrivals_waiting.load(Ordering::Relaxed)) {
-            ..ARRIVALS_WAITING => Ok(()),
-            ARRIVALS_WAITING.. => Err(self.refusal()),
+    /// [`StoreError::Full`] while 128 messages wait for room, and unless this one is small while 64 wait for their turns.
+    pub fn admit(&self, declared: Option<u64>) -> Result<(), StoreError> {
+        let for_room = as_place(self.shared.arrivals_waiting.load(Ordering::Relaxed));
+        let for_turns = self.shared.turns_waiting.load(Ordering::Relaxed);
+        let needs_no_turn = declared.is_some_and(|size| size <= SMALL_MESSAGE);
+        if for_room < ARRIVALS_WAITING && (needs_no_turn || for_turns < TURNS_WAITING) {
+            return Ok(());
         }
+        Err(self.refusal())
     }
 
     /// Takes `amount` bytes of the memory share for something that is no message, such as a sandbox; waits for them as
@@ -385,10 +389,10 @@ impl Budget {
             return Ok(got);
         }
         let waiting = Waiting::new(&self.shared.arrivals_waiting);
-        let Some(before) = ARRIVALS_WAITING.checked_sub(as_place(waiting.place)) else {
+        let Some(places_left) = ARRIVALS_WAITING.checked_sub(as_place(waiting.place)) else {
             return Err(self.refusal());
         };
-        let patience = self.shared.patience * (before + 1) / ARRIVALS_WAITING;
+        let patience = self.shared.patience * (places_left + 1) / ARRIVALS_WAITING;
         self.wait_for(Instant::now() + patience, attempt).await
     }
 

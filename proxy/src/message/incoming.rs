@@ -75,8 +75,8 @@ impl Incoming {
     /// Takes the next bytes, as they stood on the wire.
     ///
     /// Over the memory share it writes to the spill file; over the disk share as well, it waits until something comes
-    /// free, for as long as the budget says, and then gives [`StoreError::Full`] (452 4.3.1); where many wait already, at
-    /// once. A disk that fails is [`StoreError::Io`] (451 4.3.0). After an error, or when this future was dropped before its end, the message is
+    /// free, for as long as the budget says, which is the less the more wait already, and then gives [`StoreError::Full`]
+    /// (452 4.3.1). A disk that fails is [`StoreError::Io`] (451 4.3.0). After an error, or when this future was dropped before its end, the message is
     /// lost and every further call fails.
     ///
     /// Of a message whose header section is over its caps nothing is kept.

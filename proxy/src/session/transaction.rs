@@ -86,10 +86,10 @@ impl Session {
             self.listening.metrics.over_limit(Limit::Messages, 1);
             return self.server.close(Reply::new(421, "4.7.0", "Too many messages on one connection"));
         }
-        if let Err(full) = self.connection.proxy.budget().admit() {
-            return self.server.refuse(full.reply());
-        }
         self.messages += 1;
+        if let Err(full) = self.connection.proxy.budget().admit(parameters.size) {
+            return self.server.defer(full.reply());
+        }
         let (mut run, facts, ruling) = self.begin_run().await;
         let ruling = match ruling {
             Ruling::Continue => run.mail(sender.as_str()).await,

@@ -104,12 +104,14 @@ async fn no_more_messages_wait_for_turns_than_sandboxes_can_bear() {
     }
     let one_more = budget.turn(1 << 20, deadline, || panic!("it does not wait")).await;
     assert!(matches!(one_more, Err(StoreError::Full)));
+    assert!(budget.admit(None).is_err() && budget.admit(Some(SMALL_MESSAGE + 1)).is_err(), "nor does another begin");
+    budget.admit(Some(SMALL_MESSAGE)).unwrap();
     assert!(Instant::now() < deadline, "at once");
     drop(held);
     for waited in waiting.join_all().await {
         waited.unwrap();
     }
-    assert_eq!((budget.usage().turns_waiting, budget.usage().refusals), (0, 1));
+    assert_eq!((budget.usage().turns_waiting, budget.usage().refusals), (0, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,21 +120,21 @@ async fn no_more_messages_wait_while_they_arrive_than_may() {
     let held = budget.memory(4).unwrap();
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..ARRIVALS_WAITING {
-        budget.admit().unwrap();
+        budget.admit(None).unwrap();
         let budget = budget.clone();
         waiting.spawn(async move { budget.room_to_arrive(|| budget.memory(1)).await.map(drop) });
         tokio::task::yield_now().await;
     }
     let began = Instant::now();
     let one_more = budget.room_to_arrive(|| budget.memory(1)).await;
-    assert!(matches!(one_more, Err(StoreError::Full)) && budget.admit().is_err());
+    assert!(matches!(one_more, Err(StoreError::Full)) && budget.admit(None).is_err());
     assert_eq!(Instant::now(), began, "at once");
     assert_eq!(budget.usage().refusals, 2);
     drop(held);
     for waited in waiting.join_all().await {
         waited.unwrap();
     }
-    budget.admit().unwrap();
+    budget.admit(None).unwrap();
     assert_eq!(budget.usage().refusals, 2);
 }
 
