@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use mailweir_smtp::address::{ForwardPath, ReversePath};
 use mailweir_smtp::parameter::{MailParameters, RcptParameters};
 use mailweir_smtp::reply::Reply;
@@ -239,6 +239,7 @@ impl Session {
             Ok(()) => self.transaction = Some(transaction),
             Err(outcome) => {
                 self.report(&transaction, transaction.received, &outcome);
+                self.leave_large_buffer();
                 self.answer(*outcome);
             }
         }
@@ -252,7 +253,14 @@ impl Session {
         if let Some(transaction) = self.transaction.take() {
             self.report_refused(transaction, &reply).await;
         }
+        self.leave_large_buffer();
         self.server.refuse(reply);
+    }
+
+    /// What was read last may stand in a buffer of the size for messages that are passed on, whose room has just been given
+    /// back.
+    fn leave_large_buffer(&mut self) {
+        self.input = BytesMut::from(&self.input[..]);
     }
 
     pub(super) async fn end_message(&mut self, end: Result<MessageSummary, MessageFault>) {
