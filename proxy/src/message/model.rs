@@ -27,6 +27,9 @@ use super::{
 
 /// A message larger than this many bytes, unpacked parts included, is worked on in a thread of its own.
 const LARGE: u64 = 128 << 10;
+/// How many times its size a message may be of which nobody knows yet what it holds packed. More is possible (`decoded_ratio`),
+/// in a message that is small enough for it to matter little.
+const UNPACKED_PERHAPS: u64 = 7;
 
 /// A message. Cheap to clone, and immutable: edits make a new one that shares the body.
 ///
@@ -267,7 +270,8 @@ impl Message {
         let unpacked = match (&self.inner.origin, derived.mime.get()) {
             (Some(origin), _) => return origin.weight().max(self.size()),
             (None, Some(Ok(mime))) => mime.unpacked(),
-            (None, _) => 0,
+            (None, Some(Err(_))) => 0,
+            (None, None) => self.size().saturating_mul(UNPACKED_PERHAPS),
         };
         self.size().saturating_add(unpacked)
     }

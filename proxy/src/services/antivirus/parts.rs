@@ -8,9 +8,6 @@ use bytes::Bytes;
 
 use crate::message::{Mark, Message, MessageFault, Mime, Part};
 
-/// A message larger than this many bytes is taken apart in a thread of its own.
-const LARGE: u64 = 128 << 10;
-
 /// One of them.
 pub(super) struct Decoded {
     mime: Arc<Mime>,
@@ -53,11 +50,6 @@ async fn work<T: Send + 'static>(
     message: &Message,
     work: impl FnOnce(&Message) -> Result<T, MessageFault> + Send + 'static,
 ) -> Result<T, String> {
-    let outcome = if message.weight() <= LARGE {
-        work(message)
-    } else {
-        let message = message.clone();
-        tokio::task::spawn_blocking(move || work(&message)).await.map_err(|error| error.to_string())?
-    };
+    let outcome = message.work(work).await.map_err(|error| error.to_string())?;
     outcome.map_err(|fault| format!("the parts of the message cannot be had: {fault}"))
 }
