@@ -318,8 +318,17 @@ fn resolve_rate(options: &mut LoadOptions, earlier: &[StepResult]) -> anyhow::Re
 fn proven(step: &str, load: &str, results: &[StepResult]) -> Option<Claim> {
     let rounds = results.iter().filter(|result| result.name == step);
     let runs = rounds.flat_map(|result| &result.runs).filter(|run| run.name == load && run.held.is_none());
-    let proof = runs.filter_map(|run| run.proof).reduce(Verdict::and)?;
+    let proofs: Vec<Option<Verdict>> = runs.map(|run| run.proof).collect();
+    let proof = proofs.iter().copied().flatten().reduce(Verdict::and)?;
     let claim = format!("{step}, {load}: nothing is lost, doubled, altered, or taken in spite of a refusal");
+    let unproven = proofs.iter().filter(|proof| proof.is_none()).count();
+    if unproven > 0 {
+        return Some(Claim {
+            claim,
+            passed: false,
+            found: format!("no proof in {unproven} of {} rounds", proofs.len()),
+        });
+    }
     let found = format!(
         "of {} acknowledged {} lost; {} doubled, {} altered, {} refused but seen, {} unknown",
         proof.acknowledged, proof.lost, proof.doubled, proof.altered, proof.refused_arrived, proof.unknown
