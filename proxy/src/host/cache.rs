@@ -27,11 +27,6 @@ const UNFINISHED: &str = "unfinished-";
 const GIVEN_UP: Duration = Duration::from_secs(24 * 60 * 60);
 /// A file larger than this is not ours.
 const SIZE_LIMIT: u64 = 512 << 20;
-/// `open(2)`: do not follow a symbolic link in the last component. The same number on all Linux targets we build for.
-#[cfg(target_os = "linux")]
-const NO_FOLLOW: i32 = if cfg!(any(target_arch = "aarch64", target_arch = "arm")) { 0o100_000 } else { 0o400_000 };
-#[cfg(not(target_os = "linux"))]
-const NO_FOLLOW: i32 = 0;
 
 /// A folder of compiled components.
 pub(super) struct Cache {
@@ -122,7 +117,7 @@ impl Cache {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let file = File::options().read(true).custom_flags(NO_FOLLOW).open(path)?;
+        let file = File::options().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() || metadata.uid() != self.owner || metadata.mode() & 0o777 != 0o600 {
             return Err(io::Error::other("not a file of ours with mode 0600"));

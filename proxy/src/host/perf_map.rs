@@ -7,6 +7,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 
 use wasmtime::component::Component;
 
+/// perf wants the file where others may write too: it is not theirs to choose where a link leads, or that nobody reads.
+const FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
 /// Tells of a filter that was loaded, if that is wanted.
 pub(super) fn tell(name: &str, component: &Component) {
     if std::env::var_os("MAILWEIR_PERF_MAP").is_none_or(|value| value != "on") {
@@ -15,8 +18,7 @@ pub(super) fn tell(name: &str, component: &Component) {
     let path = format!("/tmp/perf-{}.map", std::process::id());
     let code = component.image_range();
     let line = line(name, code.start.addr(), code.end.addr());
-    // perf wants the file there, and others may write there too: it is not theirs to choose where a link leads.
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path);
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(FLAGS).open(&path);
     if let Err(error) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
         tracing::warn!(plugin = name, path, %error, "perf is not told where a filter's code is");
     }
