@@ -96,6 +96,7 @@ impl ReplyParser {
             return Err(ReplyError::TooManyLines);
         }
         self.code = code;
+        // What from_utf8_lossy gives, and faster where the text is UTF-8, as nearly all is.
         self.lines.push(printable(str::from_utf8(text).map_or_else(|_| String::from_utf8_lossy(text), Cow::Borrowed)));
         Ok(is_last)
     }
