@@ -264,8 +264,8 @@ impl Message {
         marks
     }
 
-    /// Bytes that work on its parts goes through, as far as that is known.
-    pub fn weight(&self) -> u64 {
+    /// Bytes that work on its parts goes through, or, before anybody has looked, may go through.
+    fn weight(&self) -> u64 {
         let derived = self.inner.derived();
         let unpacked = match (&self.inner.origin, derived.mime.get()) {
             (Some(origin), _) => return origin.weight().max(self.size()),

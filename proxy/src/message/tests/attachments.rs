@@ -22,6 +22,19 @@ fn hosts(message: &Message) -> Vec<String> {
     message.urls().unwrap().iter().map(|url| url.host.clone()).collect()
 }
 
+#[tokio::test]
+async fn what_may_hold_much_is_looked_into_in_a_thread_of_its_own() {
+    let here = std::thread::current().id();
+    let message = |lines| message(format!("Subject: a\r\n\r\n{}", "text\r\n".repeat(lines)));
+    let thread = |message: Message| async move { message.work(|_| std::thread::current().id()).await.unwrap() };
+    assert_eq!(thread(message(400)).await, here);
+    let perhaps_packed = message(4000);
+    assert_ne!(thread(perhaps_packed.clone()).await, here);
+    perhaps_packed.mime().unwrap();
+    assert_eq!(thread(perhaps_packed).await, here, "it is known to hold nothing more");
+    assert_ne!(thread(message(40_000)).await, here);
+}
+
 fn document(text: &str, relations: &str) -> Vec<u8> {
     zip(&[
         Entry::deflated("[Content_Types].xml", b"<Types xmlns='http://schemas.openxmlformats.org/x'/>"),
