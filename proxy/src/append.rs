@@ -38,7 +38,7 @@ pub(crate) fn ip(text: &mut String, address: IpAddr) {
     }
 }
 
-/// An address and port: 192.0.2.1:25, [2001:db8::1]:25.
+/// An address and port: `192.0.2.1:25`, `[2001:db8::1]:25`.
 pub(crate) fn socket_address(text: &mut String, address: SocketAddr) {
     match address {
         SocketAddr::V4(address) => {
