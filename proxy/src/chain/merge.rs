@@ -93,12 +93,19 @@ pub struct PluginRecord {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) tags: Vec<Tag>,
-    pub(super) quarantine: Option<(String, String)>,
-    pub(super) route: Option<String>,
-    pub(super) discarded: bool,
+    pub(super) fate: Fate,
     pub(super) edits: Vec<(String, EditNote)>,
     tarpit: Duration,
     tarpit_owed: Duration,
+}
+
+/// What is to become of a message if nobody refuses it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fate {
+    /// Who wants it kept, and why.
+    pub(super) quarantine: Option<(String, String)>,
+    pub(super) route: Option<String>,
+    pub(super) discarded: bool,
 }
 
 /// What one decision means for the filters after it.
@@ -136,11 +143,11 @@ impl Tally {
             Verdict::Reject(reply) | Verdict::TempFail(reply) => Step::Stop(Refusal { reply, disconnect: false }),
             Verdict::Disconnect(reply) => Step::Stop(Refusal { reply, disconnect: true }),
             Verdict::Discard => {
-                self.discarded = true;
+                self.fate.discarded = true;
                 Step::Drop
             }
             Verdict::Quarantine(reason) => {
-                self.quarantine.get_or_insert_with(|| (plugin.to_owned(), reason));
+                self.fate.quarantine.get_or_insert_with(|| (plugin.to_owned(), reason));
                 Step::Next
             }
             Verdict::Tarpit(delay) => {
@@ -150,7 +157,7 @@ impl Tally {
                 Step::Next
             }
             Verdict::Route(name) => {
-                self.route = Some(name);
+                self.fate.route = Some(name);
                 Step::Next
             }
         }

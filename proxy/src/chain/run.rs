@@ -11,7 +11,7 @@ use crate::services::authentication::Evaluation;
 use crate::verdict::{Decision, EditNote, Tag};
 
 use super::envelope::{self, Envelope};
-use super::merge::{Step, Tally, effect};
+use super::merge::{Fate, Step, Tally, effect};
 use super::seat::{Answer, Call, Seat, SeatState};
 use super::{Chain, Conclusion, Disposition, PluginRecord, Refusal, Ruling, pushes_early};
 
@@ -25,16 +25,16 @@ pub struct Run {
     evaluation: Arc<Evaluation>,
     seats: Vec<Seat>,
     tally: Tally,
-    recipients: RecipientRoutes,
+    recipients: Recipients,
 }
 
 /// Routes chosen in the rcpt phase concern a recipient, those chosen in other phases the message.
 #[derive(Default)]
-struct RecipientRoutes {
-    /// What was chosen before the first recipient, and so holds for each.
-    common: Option<Option<String>>,
-    /// The message's, before the last recipient.
-    before: Option<String>,
+struct Recipients {
+    /// The route that was chosen before the first recipient, and so holds for each.
+    route: Option<Option<String>>,
+    /// What was to become of the message before the last recipient.
+    before: Fate,
 }
 
 impl Run {
@@ -43,7 +43,7 @@ impl Run {
         let plugins: Vec<Plugin> = chain.links.iter().map(|link| link.plugin().clone()).collect();
         let early = pushes_early(plugins.iter());
         let seats = plugins.into_iter().zip(early).map(|(plugin, early)| Seat::new(plugin, early)).collect();
-        Self { chain, facts, evaluation, seats, tally: Tally::default(), recipients: RecipientRoutes::default() }
+        Self { chain, facts, evaluation, seats, tally: Tally::default(), recipients: Recipients::default() }
     }
 
     /// The client has connected.
@@ -65,14 +65,15 @@ impl Run {
     }
 
     /// RCPT: the ruling concerns this recipient alone, and so does a route that a filter names: `route` gives it until
-    /// the recipient is refused, by this ruling or with `recipient_refused`.
+    /// the recipient is refused, by this ruling or with `recipient_refused`. So do `discard` and `quarantine`, which
+    /// concern the whole message otherwise.
     pub async fn rcpt(&mut self, recipient: &str) -> Ruling {
         if !self.chain.phases.contains(Phases::RCPT) {
             return self.phase(Phases::RCPT, |_| Call::Rcpt(recipient)).await;
         }
-        let RecipientRoutes { common, before } = &mut self.recipients;
-        before.clone_from(&self.tally.route);
-        self.tally.route.clone_from(common.get_or_insert_with(|| before.clone()));
+        let Recipients { route, before } = &mut self.recipients;
+        before.clone_from(&self.tally.fate);
+        self.tally.fate.route.clone_from(route.get_or_insert_with(|| before.route.clone()));
         let ruling = self.phase(Phases::RCPT, |_| Call::Rcpt(recipient)).await;
         if ruling != Ruling::Continue {
             self.recipient_refused();
@@ -80,10 +81,10 @@ impl Run {
         ruling
     }
 
-    /// The last recipient is none of this message's: the route of the others stands.
+    /// The last recipient is none of this message's: what was said of it does not hold for the others.
     pub fn recipient_refused(&mut self) {
-        if self.recipients.common.is_some() {
-            self.tally.route = self.recipients.before.take();
+        if self.recipients.route.is_some() {
+            self.tally.fate.clone_from(&self.recipients.before);
         }
     }
 
@@ -110,7 +111,7 @@ impl Run {
     /// Bytes of the message have arrived, dot-stuffing removed.
     pub async fn body(&mut self, bytes: &[u8]) -> Ruling {
         for index in 0..self.seats.len() {
-            if self.tally.discarded {
+            if self.tally.fate.discarded {
                 break;
             }
             if self.seats[index].pushes_early
@@ -129,7 +130,7 @@ impl Run {
         let mut conclusion = Conclusion { disposition: Disposition::Deliver { route: None }, message, envelope };
         let mut refusal = None;
         for index in 0..self.seats.len() {
-            if self.tally.discarded || refusal.is_some() {
+            if self.tally.fate.discarded || refusal.is_some() {
                 // Those that are not asked any more learn that it is over.
                 self.seats[index].abort().await;
                 continue;
@@ -142,12 +143,12 @@ impl Run {
         }
         conclusion.disposition = if let Some(refusal) = refusal {
             Disposition::Refuse(refusal)
-        } else if self.tally.discarded {
+        } else if self.tally.fate.discarded {
             Disposition::Discard
-        } else if let Some((plugin, reason)) = self.tally.quarantine.clone() {
+        } else if let Some((plugin, reason)) = self.tally.fate.quarantine.clone() {
             Disposition::Quarantine { plugin, reason }
         } else {
-            Disposition::Deliver { route: self.tally.route.clone() }
+            Disposition::Deliver { route: self.tally.fate.route.clone() }
         };
         conclusion
     }
@@ -195,7 +196,7 @@ impl Run {
 
     /// The route that a filter chose so far.
     pub fn route(&self) -> Option<&str> {
-        self.tally.route.as_deref()
+        self.tally.fate.route.as_deref()
     }
 
     /// How long to wait before the next reply: the tarpits since the last call.
@@ -214,7 +215,7 @@ impl Run {
 
     async fn called<'a>(&mut self, phase: Phases, call: impl Fn(&Self) -> Call<'a>) -> Ruling {
         for index in 0..self.seats.len() {
-            if self.tally.discarded {
+            if self.tally.fate.discarded {
                 break;
             }
             if let SeatState::Broken(refusal) = &self.seats[index].state {

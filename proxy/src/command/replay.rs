@@ -201,8 +201,9 @@ async fn before_the_end(run: &mut Run, facts: Arc<TransactionFacts>, message: &M
     }
     for (index, recipient) in envelope.recipients.iter().enumerate() {
         if ruling == Ruling::Continue {
+            let route = run.route().map(str::to_owned);
             ruling = run.rcpt(recipient).await;
-            if index > 0 {
+            if index > 0 && run.route() != route.as_deref() {
                 // In a session, one with another route than the first has to wait for a message of its own.
                 run.recipient_refused();
             }

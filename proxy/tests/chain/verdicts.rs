@@ -84,6 +84,25 @@ async fn accept_retires_that_filter_alone() {
 }
 
 #[tokio::test]
+async fn what_is_said_of_a_recipient_goes_when_that_is_refused() {
+    for said in ["discard", "quarantine x", "route r"] {
+        let stage = Stage::new();
+        let mut run = stage.run(&[&format!("rcpt: {said}; end: pass")]).await;
+        run.mail("").await;
+        assert_eq!(run.rcpt("trap@example.net").await, Ruling::Continue);
+        run.recipient_refused();
+        assert_eq!(disposed(&end(&mut run).await), "deliver", "{said}");
+    }
+    let stage = Stage::new();
+    let mut run = stage.run(&["rcpt: discard"]).await;
+    for _ in 0..2 {
+        run.rcpt("b@example.net").await;
+    }
+    run.recipient_refused();
+    assert_eq!(disposed(&end(&mut run).await), "discard", "it was said of the first as well");
+}
+
+#[tokio::test]
 async fn discard_ends_all_calls() {
     let stage = Stage::new();
     let mut run =
