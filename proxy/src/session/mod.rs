@@ -204,7 +204,7 @@ impl Session {
                     self.progress = Progress::default();
                     done
                 }
-                None => match self.server.data_fault() {
+                None => match self.server.content_fault() {
                     Some(fault) => {
                         Box::pin(self.refuse_faulty(fault)).await;
                         Ok(())

@@ -83,6 +83,7 @@ fn hello(name: ClientName, asked: Dialect, phase: Phase) -> (State, Progress) {
 }
 
 fn mail(path: ReversePath, parameters: MailParameters, phase: Phase, session: &mut Session) -> (State, Progress) {
+    session.without_sender = Toll::Error;
     let dialect = match phase {
         Phase::Greeted(dialect) | Phase::ChunksUnwanted(dialect, _) => dialect,
         Phase::Fresh | Phase::Unwelcome => return refuse(&out_of_sequence("Send EHLO first"), phase, session),
@@ -113,7 +114,7 @@ fn mail(path: ReversePath, parameters: MailParameters, phase: Phase, session: &m
 
 fn rcpt(path: ForwardPath, parameters: RcptParameters, phase: Phase, session: &mut Session) -> (State, Progress) {
     let Phase::Transaction(mut transaction) = phase else {
-        return refuse(&no_sender(), phase, session);
+        return without_sender(phase, session);
     };
     if let Err(error) = parameters.check_offered(&session.offer(transaction.dialect)) {
         return refuse(&error.reply(), Phase::Transaction(transaction), session);
@@ -150,7 +151,7 @@ fn data(phase: Phase, session: &mut Session) -> (State, Progress) {
             (State::Asked(Question::Data(transaction)), Progress::Event(event))
         }
         Phase::Chunking(..) => refuse(&out_of_sequence("DATA does not mix with BDAT"), phase, session),
-        _ => refuse(&no_sender(), phase, session),
+        _ => without_sender(phase, session),
     }
 }
 
@@ -213,6 +214,11 @@ fn xclient(said: Box<XClient>, phase: Phase, session: &mut Session) -> (State, P
 
 fn refuse(reply: &Reply, phase: Phase, session: &mut Session) -> (State, Progress) {
     (session.error(reply, phase), Progress::Continues)
+}
+
+/// Behind a MAIL that was refused, a client that pipelines can only learn that it has no sender.
+fn without_sender(phase: Phase, session: &mut Session) -> (State, Progress) {
+    (session.answer(&no_sender(), phase, session.without_sender), Progress::Continues)
 }
 
 fn line_reply(error: LineError) -> Reply {

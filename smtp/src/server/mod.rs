@@ -192,11 +192,13 @@ impl Server {
         self.state.is_reading_content()
     }
 
-    /// What is wrong with the message that follows DATA, as soon as that is known and until it is answered. No content
-    /// of it follows any more; [`Event::MessageEnd`] comes when the client has sent the rest, unless it is refused before.
-    pub fn data_fault(&self) -> Option<MessageFault> {
+    /// What is wrong with the message whose content is being read, as soon as that is known and until it is answered. No
+    /// content of it follows any more; [`Event::MessageEnd`] comes when the client has sent the rest of it, or of the chunk,
+    /// unless it is refused before.
+    pub fn content_fault(&self) -> Option<MessageFault> {
         match &self.state {
             State::Data(_, scanner) => scanner.fault(),
+            State::Chunk(_, scanner, _) => scanner.fault(),
             _ => None,
         }
     }

@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) over: OverLimits,
     /// See [`super::Server::has_quit`].
     pub(super) has_quit: bool,
+    /// What commands cost that need a sender which the client may think it has: it sends them along with MAIL.
+    pub(super) without_sender: Toll,
     junk: usize,
 }
 
@@ -63,6 +65,7 @@ impl Session {
             errors: 0,
             over: OverLimits::default(),
             has_quit: false,
+            without_sender: Toll::Error,
             junk: 0,
         };
         session.set_offer(offer);

@@ -239,7 +239,11 @@ impl State {
     pub(super) fn refused(self, session: &mut Session, reply: Reply, toll: Toll) -> Self {
         match self {
             Self::Asked(Question::Hello { before, .. }) => session.answer(&reply, before, toll),
-            Self::Asked(Question::Mail(transaction) | Question::Data(transaction)) => {
+            Self::Asked(Question::Mail(transaction)) => {
+                session.without_sender = toll;
+                session.answer(&reply, Phase::Greeted(transaction.dialect), toll)
+            }
+            Self::Asked(Question::Data(transaction)) => {
                 session.answer(&reply, Phase::Greeted(transaction.dialect), toll)
             }
             Self::Asked(Question::Rcpt(transaction)) => session.answer(&reply, Phase::Transaction(transaction), toll),

@@ -1,6 +1,7 @@
 //! What a user of the machine does at unusual moments; what clients do is in the dialogs.
 
 use super::*;
+use crate::data::PIECE;
 
 const ENVELOPE: &[u8] = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b>\r\n";
 
@@ -109,15 +110,60 @@ fn a_fault_is_known_before_the_end_and_can_be_refused_then() {
     let mut server = with_envelope();
     feed(&mut server, b"DATA\r\n");
     let mut input = BytesMut::from(&b"a\r\n"[..]);
-    assert_eq!((server.next(&mut input), server.data_fault()), (None, None));
+    assert_eq!((server.next(&mut input), server.content_fault()), (None, None));
     input.extend_from_slice(b"b\nc\r\n");
-    assert_eq!((server.next(&mut input), server.data_fault()), (None, Some(MessageFault::BareNewline)));
+    assert_eq!((server.next(&mut input), server.content_fault()), (None, Some(MessageFault::BareNewline)));
     server.output().clear();
     server.refuse(MessageFault::BareNewline.reply());
-    assert_eq!((server.data_fault(), said(&mut server)), (None, String::new()));
+    assert_eq!((server.content_fault(), said(&mut server)), (None, String::new()));
     input.extend_from_slice(b"d\r\n.\r\nNOOP\r\n");
     assert_eq!(server.next(&mut input), None);
-    assert!(said(&mut server).starts_with("550 5.6.11 ") && server.data_fault().is_none());
+    assert!(said(&mut server).starts_with("550 5.6.11 ") && server.content_fault().is_none());
+}
+
+#[test]
+fn a_fault_in_a_chunk_is_known_before_the_chunk_ends() {
+    for (last, then) in [("", "BDAT 2 LAST\r\nx\n"), (" LAST", "")] {
+        let mut server = with_envelope();
+        let mut input = BytesMut::from(format!("BDAT 50000{last}\r\na\nb\r\n").as_bytes());
+        input.resize(input.len() + PIECE, b'x');
+        assert!(matches!(server.next(&mut input), Some(Event::MessageBegin { .. })));
+        server.accept_message();
+        assert_eq!((server.next(&mut input), server.content_fault()), (None, Some(MessageFault::BareNewline)));
+        server.output().clear();
+        server.refuse(MessageFault::BareNewline.reply());
+        assert_eq!((server.content_fault(), said(&mut server)), (None, String::new()), "the chunk is read to its end");
+        assert!(input.is_empty());
+        input.resize(50_000 - 5 - PIECE, b'x');
+        input.extend_from_slice(then.as_bytes());
+        input.extend_from_slice(b"NOOP\r\n");
+        assert_eq!(server.next(&mut input), None);
+        let said = said(&mut server);
+        assert!(said.starts_with("550 5.6.11 ") && said.ends_with("250 2.0.0 OK\r\n"), "{said}");
+        assert_eq!(said.contains("503 5.5.1 "), !then.is_empty(), "{said}");
+    }
+}
+
+#[test]
+fn what_is_pipelined_behind_a_mail_that_was_put_off_is_no_mistake() {
+    for (put_off, goes_on) in [(true, true), (false, false)] {
+        let mut server = greeted(TlsPolicy::Off);
+        let mut input = b"EHLO c\r\nMAIL FROM:<a@b.example>\r\n".to_vec();
+        input.extend(b"RCPT TO:<c@d.example>\r\n".repeat(1000));
+        input.extend(b"DATA\r\n");
+        let mut input = BytesMut::from(&input[..]);
+        assert!(matches!(server.next(&mut input), Some(Event::Hello { .. })));
+        server.accept(ok());
+        assert!(matches!(server.next(&mut input), Some(Event::Mail { .. })));
+        let busy = Reply::new(452, "4.3.1", "busy");
+        if put_off {
+            server.defer(busy)
+        } else {
+            server.refuse(busy)
+        }
+        let event = server.next(&mut input);
+        assert_eq!(event.is_none(), goes_on, "{event:?}");
+    }
 }
 
 #[test]
