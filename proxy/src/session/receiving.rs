@@ -16,6 +16,8 @@ use crate::services::authentication::BodyHasher;
 
 /// Bytes that are read back at once of what arrived before the header section was whole.
 const PUSHED: usize = 64 * 1024;
+/// Pieces that a chunk is shown in.
+const MOST_PIECES: usize = 16;
 
 /// A message that is arriving.
 pub(super) struct Receiving {
@@ -199,12 +201,15 @@ impl Hashing {
     }
 }
 
-/// A chunk without stuffing, in pieces that share its memory.
+/// A chunk without stuffing: in pieces that share its memory, or, when it is cut into many, in one that is a copy. Each piece
+/// is a call of a filter.
 fn unstuffed(unstuffer: &mut Option<DotUnstuffer>, chunk: &Bytes) -> Vec<Bytes> {
-    match unstuffer {
-        None => vec![chunk.clone()],
-        Some(unstuffer) => unstuffer.pieces(chunk).map(|piece| chunk.slice_ref(piece)).collect(),
+    let Some(unstuffer) = unstuffer else { return vec![chunk.clone()] };
+    let pieces: Vec<&[u8]> = unstuffer.pieces(chunk).collect();
+    if pieces.len() > MOST_PIECES {
+        return vec![pieces.concat().into()];
     }
+    pieces.into_iter().map(|piece| chunk.slice_ref(piece)).collect()
 }
 
 fn going_on(ruling: Ruling) -> Result<(), Refusal> {
@@ -324,6 +329,15 @@ mod tests {
         // The hash that was taken is the one that counts.
         let changed = String::from_utf8(message).unwrap().replace("the end", "The end");
         assert_eq!(bench.receive(changed.as_bytes(), Framing::Plain, 50).await, (Outcome::Fail, true));
+    }
+
+    #[test]
+    fn a_chunk_of_stuffed_lines_is_not_shown_line_by_line() {
+        for (lines, pieces) in [(3, 3), (MOST_PIECES, MOST_PIECES), (MOST_PIECES + 1, 1), (10_000, 1)] {
+            let chunk = Bytes::from("..\r\n".repeat(lines));
+            let shown = unstuffed(&mut Some(DotUnstuffer::default()), &chunk);
+            assert_eq!((shown.len(), shown.concat()), (pieces, ".\r\n".repeat(lines).into_bytes()));
+        }
     }
 
     #[tokio::test]
