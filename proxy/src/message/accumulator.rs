@@ -52,8 +52,13 @@ impl Accumulator {
             self.move_to_file()?;
         }
         let Place::File { file, batch } = &mut self.place else { return Ok(()) };
-        batch.extend_from_slice(more);
-        if batch.len() >= BATCH { flush(&self.budget, file, batch) } else { Ok(()) }
+        for piece in more.chunks(BATCH) {
+            batch.extend_from_slice(piece);
+            if batch.len() >= BATCH {
+                flush(&self.budget, file, batch)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn finish(self) -> Result<Bytes, StoreError> {

@@ -320,7 +320,9 @@ impl Message {
             return Ok(work(self));
         }
         let message = self.clone();
-        tokio::task::spawn_blocking(move || work(&message)).await
+        let worker = tokio::task::spawn_blocking(move || work(&message));
+        let _unless_given_up = AbortOnDrop(worker.abort_handle());
+        worker.await
     }
 
     /// Gives memory back that holds bytes which are in files as well. To be called after work on the message.
@@ -402,4 +404,13 @@ fn complete_file(rope: &Rope, budget: &Budget) -> Result<(), StoreError> {
         super::spill::blocking(|| rope.in_memory().try_for_each(|piece| file.append(piece)))?;
     }
     Ok(())
+}
+
+/// Work that has not begun when nobody waits for it any more is not done.
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
