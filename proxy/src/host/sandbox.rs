@@ -10,7 +10,6 @@ mod live;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::BodyMode;
 use super::facts::MailView;
 use super::failure::{Cause, Failure};
 use super::output::{self, OutputError};
@@ -140,13 +139,6 @@ impl Sandbox {
             }
         }
         Ok(None)
-    }
-
-    /// Whether the plan wants more of the body than was pushed.
-    pub fn wants_more_body(&self) -> bool {
-        let plan = self.plugin.plan();
-        let pushes = matches!(plan.body, BodyMode::PushRaw | BodyMode::PushDecodedText);
-        pushes && (plan.max_body == 0 || self.pushed < plan.max_body)
     }
 
     /// Calls `on-end` with the whole message.

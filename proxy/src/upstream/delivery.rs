@@ -88,11 +88,6 @@ impl Delivery {
         &self.route
     }
 
-    /// Whether mail for that domain can go this way too.
-    pub fn serves(&self, domain: &Domain) -> bool {
-        !self.route.depends_on_domain() || self.domain == *domain
-    }
-
     /// Recipients that the upstream has accepted in this transaction.
     pub fn accepted(&self) -> usize {
         match &self.transaction {
