@@ -52,6 +52,11 @@ impl Chain {
         &self.name
     }
 
+    /// Whether it has no filters.
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
     /// The phases that at least one filter asked for.
     pub fn phases(&self) -> Phases {
         self.phases

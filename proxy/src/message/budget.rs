@@ -7,6 +7,8 @@
 //! and their pages are [given back](Budget::release_pages) between the passes. Of the rest, an eighth is kept free of
 //! message bytes, for buffers that a session cannot do without.
 
+mod turns;
+
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -17,17 +19,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{Message, StoreError, spill::Pages};
+use turns::{NoTurn, SMALL_MESSAGE, Turns};
+
+pub use turns::{Begun, Turn};
 
 /// How long a sender waits for room before it is told 452.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
-/// Messages of at most so many bytes take no turns.
-const SMALL_MESSAGE: u64 = 128 * 1024;
 /// Bytes that message bytes always leave to sandboxes and buffers. With a `memory_budget` below 160 MiB that is a little
 /// more than it says.
 const SANDBOXES_AT_LEAST: u64 = 16 << 20;
@@ -35,14 +35,9 @@ const SANDBOXES_AT_LEAST: u64 = 16 << 20;
 const READ_BACK: u64 = 256 * 1024;
 /// Bytes made of a message that may be in memory whatever message bytes take.
 const SMALL_CONTENT: u64 = 64 * 1024;
-/// Messages that wait for their turn at once. Each holds what its filters hold, sandboxes above all, which the one whose
-/// turn it is may need.
-const TURNS_WAITING: usize = 64;
 /// Messages that wait for room while they arrive. Each holds what came before, which the others wait for, and a piece that
 /// was read and that no charge sees.
 const ARRIVALS_WAITING: u32 = 128;
-/// Turns are counted in units of so many bytes.
-const TURN_UNIT: u64 = 1024;
 
 /// The account of all message bytes of the process. Clones share it.
 #[derive(Debug, Clone)]
@@ -100,11 +95,7 @@ struct Shared {
     arrivals_waiting: AtomicUsize,
     waits: AtomicU64,
     refusals: AtomicU64,
-    turns: Arc<Semaphore>,
-    /// Units of turns, all together.
-    turn_units: u32,
-    turns_waiting: AtomicUsize,
-    turn_waits: AtomicU64,
+    turns: Turns,
     structure_faults: AtomicU64,
     reserved: AtomicU64,
 }
@@ -168,8 +159,6 @@ impl Budget {
     }
 
     fn with_shares(memory: Share, disk: u64, for_turns: u64, spill_dir: &Path, patience: Duration) -> Self {
-        let most = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
-        let turn_units = u32::try_from(for_turns / TURN_UNIT).unwrap_or(most).clamp(1, most);
         let shared = Shared {
             memory,
             disk: Share::new(disk, disk),
@@ -180,10 +169,7 @@ impl Budget {
             arrivals_waiting: AtomicUsize::new(0),
             waits: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
-            turns: Arc::new(Semaphore::new(turn_units as usize)),
-            turn_units,
-            turns_waiting: AtomicUsize::new(0),
-            turn_waits: AtomicU64::new(0),
+            turns: Turns::new(for_turns),
             structure_faults: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
         };
@@ -219,8 +205,8 @@ impl Budget {
             waiting: self.shared.waiting.load(Ordering::Relaxed) as u64,
             waits: read(&self.shared.waits),
             refusals: read(&self.shared.refusals),
-            turns_waiting: self.shared.turns_waiting.load(Ordering::Relaxed) as u64,
-            turn_waits: read(&self.shared.turn_waits),
+            turns_waiting: self.shared.turns.waiting() as u64,
+            turn_waits: self.shared.turns.waits(),
             read_faults: super::fault::count(),
             mappings: super::fault::watched() as u64,
             mappings_limit: super::fault::MOST as u64,
@@ -234,20 +220,28 @@ impl Budget {
         self.shared.structure_faults.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a message of the size that its client declares may begin. Where as many wait as may, for room or for a turn, one
-    /// more would only be refused when it has come.
+    /// Whether a message may begin. Where as many wait for room as may, one more would only be refused when some of it has
+    /// come.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] while 128 messages wait for room, and unless this one is small while 64 wait for their turns.
-    pub fn admit(&self, declared: Option<u64>) -> Result<(), StoreError> {
-        let for_room = as_place(self.shared.arrivals_waiting.load(Ordering::Relaxed));
-        let for_turns = self.shared.turns_waiting.load(Ordering::Relaxed);
-        let needs_no_turn = declared.is_some_and(|size| size <= SMALL_MESSAGE);
-        if for_room < ARRIVALS_WAITING && (needs_no_turn || for_turns < TURNS_WAITING) {
-            return Ok(());
+    /// [`StoreError::Full`] while 128 messages wait for room.
+    pub fn admit(&self) -> Result<(), StoreError> {
+        let waiting = as_place(self.shared.arrivals_waiting.load(Ordering::Relaxed));
+        if waiting < ARRIVALS_WAITING { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// Counts a message that will take a [turn](Budget::turn) until it is whole; nothing if it is too small for that.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] while 64 messages wait for their turns. When any does, those that began within the last second
+    /// and are not whole yet count as well.
+    pub fn begin(&self, size: u64) -> Result<Option<Begun>, StoreError> {
+        if size <= SMALL_MESSAGE {
+            return Ok(None);
         }
-        Err(self.refusal())
+        self.shared.turns.begin().map(Some).map_err(|NoTurn| self.refusal())
     }
 
     /// Takes `amount` bytes of the memory share for something that is no message, such as a sandbox; waits for them as
@@ -268,6 +262,18 @@ impl Budget {
         let permit = self.memory(amount)?;
         self.shared.reserved.fetch_add(amount, Ordering::Relaxed);
         Some(Reservation { permit })
+    }
+
+    /// The same for something that can be done without: only of what message bytes may take.
+    pub fn try_reserve_spare(&self, amount: u64) -> Option<Reservation> {
+        let permit = self.memory_for_content(amount)?;
+        self.shared.reserved.fetch_add(amount, Ordering::Relaxed);
+        Some(Reservation { permit })
+    }
+
+    /// Whether messages wait for room while they arrive.
+    pub fn is_short(&self) -> bool {
+        self.shared.arrivals_waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Room for the buffers that a message is read back into from its file, while it is passed on; none is needed for
@@ -304,24 +310,7 @@ impl Budget {
     ///
     /// [`StoreError::Full`] when it does not come up to the deadline, and at once when 64 messages wait already.
     pub async fn turn(&self, size: u64, deadline: Instant, before_waiting: impl FnOnce()) -> Result<Turn, StoreError> {
-        if size <= SMALL_MESSAGE {
-            return Ok(Turn { _permit: None });
-        }
-        let shared = &self.shared;
-        let units = u32::try_from(size.div_ceil(TURN_UNIT)).unwrap_or(u32::MAX).min(shared.turn_units);
-        if let Ok(permit) = Arc::clone(&shared.turns).try_acquire_many_owned(units) {
-            return Ok(Turn { _permit: Some(permit) });
-        }
-        let waiting = Waiting::new(&shared.turns_waiting);
-        if waiting.place > TURNS_WAITING {
-            return Err(self.refusal());
-        }
-        before_waiting();
-        shared.turn_waits.fetch_add(1, Ordering::Relaxed);
-        match tokio::time::timeout_at(deadline, Arc::clone(&shared.turns).acquire_many_owned(units)).await {
-            Ok(Ok(permit)) => Ok(Turn { _permit: Some(permit) }),
-            _ => Err(self.refusal()),
-        }
+        self.shared.turns.take(size, deadline, before_waiting).await.map_err(|NoTurn| self.refusal())
     }
 
     /// Remembers what is mapped for this message.
@@ -423,12 +412,6 @@ impl Budget {
 
 fn as_place(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// A message's turn; it ends when this is dropped.
-#[derive(Debug)]
-pub struct Turn {
-    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Counts a waiter for as long as it lives, however its future ends.

@@ -30,7 +30,7 @@ mod edit;
 pub mod scan;
 mod refusal;
 
-pub use budget::{Budget, Reservation, Turn, Usage};
+pub use budget::{Begun, Budget, Reservation, Turn, Usage};
 pub use content::{Chunks, Wire};
 pub use edit::{EditError, EditFault};
 pub use framing::Framing;

@@ -7,11 +7,11 @@ use crate::chain::{Conclusion, Disposition, Refusal};
 use crate::message::Message;
 use crate::services::antivirus;
 
+use super::Session;
 use super::outcome::Outcome;
 use super::outgoing::undamaged;
 use super::stream::ReadEnd;
 use super::transaction::Transaction;
-use super::{Session, tarpit};
 
 /// How long a whole message waits here for room and for its turn, all together, before its client is told 452. Clients
 /// wait ten minutes (RFC 5321 section 4.5.3.2.6), for the filters and the upstream too, and then send it again.
@@ -45,9 +45,12 @@ impl Session {
     ) {
         let size = message.size();
         let whole = Whole { received: message.clone(), since: tokio::time::Instant::now() };
+        transaction.begun = None;
+        // Nobody works on it where there are no filters.
+        let worked_on = if transaction.run.is_without_filters() { 0 } else { size };
         // While a message waits, others may have its upstream connection; its recipients are asked for again.
         let give_back = || transaction.opened = None;
-        let outcome = match self.connection.proxy.budget().turn(size, whole.deadline(), give_back).await {
+        let outcome = match self.connection.proxy.budget().turn(worked_on, whole.deadline(), give_back).await {
             Ok(turn) => {
                 let scan = scan.map(|scan| scan.finish(&message));
                 let conclusion = transaction.run.end(message, transaction.envelope(), scan).await;
@@ -55,13 +58,16 @@ impl Session {
                 conclusion.message.forget_derived();
                 transaction.run.evaluation().forget_derived();
                 drop(turn);
-                tarpit(&mut transaction.run, &self.connection.proxy).await;
+                transaction.tarpit(&self.connection.proxy).await;
                 match undamaged(&conclusion.message) {
                     Ok(()) => self.dispose(&mut transaction, conclusion, &whole).await,
                     Err(outcome) => *outcome,
                 }
             }
-            Err(error) => Outcome::failed(error.reply(), "no turn came for work on the message"),
+            Err(error) => {
+                transaction.run.abort().await;
+                Outcome::failed(error.reply(), "no turn came for work on the message")
+            }
         };
         self.report(&transaction, size, &outcome);
         self.answer(outcome);

@@ -251,7 +251,7 @@ impl Session {
         if self.listening.chain.phases().contains(Phases::CONNECT) {
             let (mut run, facts) = self.new_run();
             let ruling = run.connect().await;
-            tarpit(&mut run, &self.connection.proxy).await;
+            rest(run.take_tarpit(), &self.connection.proxy).await;
             if let Ruling::Refuse(refusal) = ruling {
                 self.report_phase("connect", run, &facts, &refusal.reply).await;
                 return Err(refusal);
@@ -300,7 +300,7 @@ impl Session {
         if ruling == Ruling::Continue {
             ruling = run.helo(Arc::clone(&facts)).await;
         }
-        tarpit(&mut run, &self.connection.proxy).await;
+        rest(run.take_tarpit(), &self.connection.proxy).await;
         (run, facts, ruling)
     }
 
@@ -337,6 +337,8 @@ impl Session {
         let reading_content = self.server.is_reading_content();
         let (expecting, patience) = if reading_content {
             let expecting = self.transaction.as_deref().map(Transaction::expecting);
+            // What a slow client has sent takes the room that others wait for.
+            let stress = if self.connection.proxy.budget().is_short() { Stress::NearlyFull } else { stress };
             (expecting.unwrap_or(Expecting::Message { received: 0 }), limits.for_data(stress))
         } else {
             (Expecting::Command, limits.for_command(stress))
@@ -464,9 +466,8 @@ fn is_trusted(settings: &Listener, connection: &Connection) -> bool {
 }
 
 /// Waits as long as filters asked for, or until a drain begins: a client that is to leave is not held up.
-async fn tarpit(run: &mut Run, proxy: &Proxy) {
-    let delay = run.take_tarpit();
-    if delay > Duration::ZERO {
+async fn rest(delay: Duration, proxy: &Proxy) {
+    if !delay.is_zero() {
         let _ = tokio::time::timeout(delay, proxy.drain().begun()).await;
     }
 }

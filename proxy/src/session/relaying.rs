@@ -62,7 +62,7 @@ impl Session {
     /// Begins to pass the message on, unless something speaks for keeping it.
     pub(super) async fn begin_relaying(&mut self, transaction: &mut Transaction) -> Result<(), Box<Outcome>> {
         let budget = self.connection.proxy.budget();
-        let Some(room) = budget.try_reserve(ROOM) else { return Ok(()) };
+        let Some(room) = budget.try_reserve_spare(ROOM) else { return Ok(()) };
         let refused = |reply: Reply| Box::new(Outcome::refused(reply));
         let Some(headers) = transaction.receiving.as_ref().and_then(|receiving| receiving.headers()) else {
             return Ok(());
@@ -100,6 +100,8 @@ impl Session {
     ) {
         if self.input.is_empty() {
             spare::put(std::mem::take(&mut self.input), READ_RELAYED);
+        } else {
+            self.leave_large_buffer();
         }
         let outcome = if self.client_has_left(Instant::now()).await {
             Outcome::aborted()

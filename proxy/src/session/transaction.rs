@@ -13,9 +13,9 @@ use mailweir_smtp::xclient::XClient;
 
 use crate::admin::metrics::Limit;
 use crate::chain::{Envelope, Refusal, Ruling, Run};
-use crate::generation::Generation;
+use crate::generation::{Generation, Proxy};
 use crate::host::TransactionFacts;
-use crate::message::{Incoming, MessageLimits};
+use crate::message::{Begun, Budget, Incoming, MessageLimits, StoreError};
 use crate::signing::Signing;
 use crate::upstream::Recipient;
 
@@ -25,7 +25,7 @@ use super::outcome::Outcome;
 use super::receiving::{Hops, Onlookers, Receiving};
 use super::relaying::Relaying;
 use super::stream::Expecting;
-use super::{FirstRun, Session, is_trusted, recipients, tarpit};
+use super::{FirstRun, Session, is_trusted, recipients, rest};
 
 /// A transaction under way.
 pub(super) struct Transaction {
@@ -44,6 +44,8 @@ pub(super) struct Transaction {
     /// The upstream that accepted the recipients.
     pub(super) opened: Option<Opened>,
     pub(super) started: Instant,
+    /// From when the message is known to be large until it is whole, where filters will work on it.
+    pub(super) begun: Option<Begun>,
     /// Bytes of the message so far, as they came.
     pub(super) received: u64,
     pub(super) receiving: Option<Receiving>,
@@ -67,6 +69,32 @@ impl Transaction {
         self.receiving.is_some() || self.relaying.is_some()
     }
 
+    /// So much of the message has come that it will need a turn, if its client has not said so before.
+    fn begin_if_large(&mut self, budget: &Budget) -> Result<(), StoreError> {
+        if self.begun.is_none() && !self.run.is_without_filters() {
+            self.begun = budget.begin(self.received)?;
+        }
+        Ok(())
+    }
+
+    /// The next bytes of a message that is kept.
+    async fn take(&mut self, chunk: Bytes) -> Result<(), Refusal> {
+        let Self { receiving, run, sender, recipients, .. } = self;
+        match receiving {
+            Some(receiving) => receiving.take(chunk, run, || envelope(sender, recipients)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for as long as filters want it. Others may have the upstream connection meanwhile.
+    pub(super) async fn tarpit(&mut self, proxy: &Proxy) {
+        let delay = self.run.take_tarpit();
+        if !delay.is_zero() {
+            self.opened = None;
+            rest(delay, proxy).await;
+        }
+    }
+
     /// The envelope as filters see it.
     pub(super) fn envelope(&self) -> Envelope {
         envelope(&self.sender, &self.recipients)
@@ -87,15 +115,16 @@ impl Session {
             return self.server.close(Reply::new(421, "4.7.0", "Too many messages on one connection"));
         }
         self.messages += 1;
-        if let Err(full) = self.connection.proxy.budget().admit(parameters.size) {
-            return self.server.defer(full.reply());
-        }
+        let begun = match self.admit(parameters.size) {
+            Ok(begun) => begun,
+            Err(full) => return self.server.defer(full.reply()),
+        };
         let (mut run, facts, ruling) = self.begin_run().await;
         let ruling = match ruling {
             Ruling::Continue => run.mail(sender.as_str()).await,
             refused => refused,
         };
-        tarpit(&mut run, &self.connection.proxy).await;
+        rest(run.take_tarpit(), &self.connection.proxy).await;
         let client = self.hello.as_ref().map(|hello| Arc::clone(&hello.introduction)).unwrap_or_default();
         let transaction = Box::new(Transaction {
             generation: Arc::clone(&self.connection.generation),
@@ -108,6 +137,7 @@ impl Session {
             destination: None,
             opened: None,
             started: Instant::now(),
+            begun,
             received: 0,
             receiving: None,
             relaying: None,
@@ -122,6 +152,13 @@ impl Session {
                 self.refuse(refusal);
             }
         }
+    }
+
+    /// Whether there is room for a message of the size that its client declares.
+    fn admit(&self, declared: Option<u64>) -> Result<Option<Begun>, StoreError> {
+        let budget = self.connection.proxy.budget();
+        budget.admit()?;
+        if self.listening.chain.is_empty() { Ok(None) } else { budget.begin(declared.unwrap_or(0)) }
     }
 
     /// A way through the chain of the newest generation, with the phases behind it that came before MAIL.
@@ -179,7 +216,7 @@ impl Session {
         recipients::check(&self.listening.settings.relay_domains, self.trusted, path)
             .map_err(|reply| Refusal { reply, disconnect: false })?;
         let ruling = transaction.run.rcpt(path.as_str()).await;
-        tarpit(&mut transaction.run, &self.connection.proxy).await;
+        transaction.tarpit(&self.connection.proxy).await;
         match ruling {
             Ruling::Continue => Ok(()),
             Ruling::Refuse(refusal) => Err(refusal),
@@ -211,10 +248,9 @@ impl Session {
             let sent = relaying.part(chunk).await;
             return self.go_on(transaction, sent);
         }
-        let Transaction { receiving, run, sender, recipients, .. } = &mut *transaction;
-        let taken = match receiving {
-            Some(receiving) => receiving.take(chunk, run, || envelope(sender, recipients)).await,
-            None => Ok(()),
+        let taken = match transaction.begin_if_large(self.connection.proxy.budget()) {
+            Ok(()) => transaction.take(chunk).await,
+            Err(full) => Err(Refusal { reply: full.reply(), disconnect: false }),
         };
         match taken {
             Ok(()) => {
@@ -259,7 +295,7 @@ impl Session {
 
     /// What was read last may stand in a buffer of the size for messages that are passed on, whose room has just been given
     /// back.
-    fn leave_large_buffer(&mut self) {
+    pub(super) fn leave_large_buffer(&mut self) {
         self.input = BytesMut::from(&self.input[..]);
     }
 

@@ -95,7 +95,8 @@ async fn messages_beyond_the_budget_are_spilled_and_arrive_unchanged() {
 #[tokio::test]
 async fn when_disk_and_memory_are_full_senders_wait_and_are_then_told() {
     let main = sink().await;
-    let setup = Setup::new(&CONFIG.replace("MESSAGE_SIZE", "400KiB"))
+    let limits = "\"400KiB\", stress_timeout = \"3m\"";
+    let setup = Setup::new(&CONFIG.replace("\"MESSAGE_SIZE\"", limits))
         .server("memory_budget = \"200KiB\"\nspill_budget = \"400KiB\"");
     let stage = setup.address("main", main.address()).start().await;
     stage.wait_for_route("main").await;
@@ -127,6 +128,40 @@ async fn when_disk_and_memory_are_full_senders_wait_and_are_then_told() {
     assert_eq!(main.count(), 1);
     assert!(main.messages().iter().all(|message| without_received(&message.content) == content));
     assert_eq!(held(&stage).await, 0.0);
+}
+
+#[tokio::test]
+async fn who_holds_room_that_others_wait_for_is_not_waited_for_long() {
+    let main = sink().await;
+    let limits = "\"400KiB\", stress_timeout = \"300ms\"";
+    let setup = Setup::new(&CONFIG.replace("\"MESSAGE_SIZE\"", limits))
+        .server("memory_budget = \"200KiB\"\nspill_budget = \"400KiB\"");
+    let stage = setup.address("main", main.address()).start().await;
+    stage.wait_for_route("main").await;
+    let content = large_message(1, 300_000);
+    let wire = crate::client::stuffed(&content);
+    let mut slow = stage.client("inbound").await;
+    slow.begin_data("alice@sender.test", &["bob@example.com"]).await;
+    slow.send(&wire).await;
+    stage.wait_for_metric("mailweir_message_bytes_spilled", &[], 50_000.0).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    slow.send("still here\r\n").await;
+
+    let mut other = stage.client("inbound").await;
+    other.begin_data("alice@sender.test", &["bob@example.com"]).await;
+    let delivered = async {
+        other.send([wire.as_slice(), b".\r\n"].concat()).await;
+        other.reply().await
+    };
+    let trickle = async {
+        stage.wait_for_metric("mailweir_memory_waiting", &[], 1.0).await;
+        slow.send("and here\r\n").await;
+        slow.reply().await
+    };
+    let (delivered, slow) = tokio::join!(delivered, trickle);
+    expect(&slow, "421 4.4.2");
+    expect(&delivered, "250");
+    assert_eq!(main.count(), 1);
 }
 
 #[tokio::test]

@@ -95,23 +95,56 @@ async fn no_more_messages_wait_for_turns_than_sandboxes_can_bear() {
     let deadline = Instant::now() + Duration::from_secs(240);
     let held = budget.turn(1 << 20, deadline, || {}).await.unwrap();
     let mut waiting = tokio::task::JoinSet::new();
-    for _ in 0..TURNS_WAITING {
+    for _ in 0..turns::MOST_WAITING {
         let budget = budget.clone();
         waiting.spawn(async move { budget.turn(1 << 20, deadline, || {}).await.map(drop) });
     }
-    while budget.usage().turns_waiting < TURNS_WAITING as u64 {
+    while budget.usage().turns_waiting < turns::MOST_WAITING as u64 {
         tokio::task::yield_now().await;
     }
     let one_more = budget.turn(1 << 20, deadline, || panic!("it does not wait")).await;
     assert!(matches!(one_more, Err(StoreError::Full)));
-    assert!(budget.admit(None).is_err() && budget.admit(Some(SMALL_MESSAGE + 1)).is_err(), "nor does another begin");
-    budget.admit(Some(SMALL_MESSAGE)).unwrap();
+    assert!(budget.begin(SMALL_MESSAGE + 1).is_err(), "nor does another begin");
+    assert!(budget.begin(SMALL_MESSAGE).unwrap().is_none());
     assert!(Instant::now() < deadline, "at once");
     drop(held);
     for waited in waiting.join_all().await {
         waited.unwrap();
     }
-    assert_eq!((budget.usage().turns_waiting, budget.usage().refusals), (0, 3));
+    assert_eq!((budget.usage().turns_waiting, budget.usage().refusals), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_messages_wait_no_more_begin_than_can_wait_as_well() {
+    let budget = Budget::for_server(4 << 20, 1, &std::env::temp_dir());
+    let deadline = Instant::now() + Duration::from_secs(240);
+    let begin = || budget.begin(SMALL_MESSAGE + 1).map(|begun| begun.expect("large enough"));
+    let idle: Vec<_> = (0..1000).map(|_| begin().expect("nobody waits")).collect();
+    drop(idle);
+    let held = budget.turn(1 << 20, deadline, || {}).await.unwrap();
+    let waiting = tokio::spawn({
+        let budget = budget.clone();
+        async move { budget.turn(1 << 20, deadline, || {}).await.map(drop) }
+    });
+    while budget.usage().turns_waiting == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut begun: Vec<_> = (1..turns::MOST_WAITING).map(|_| begin().unwrap()).collect();
+    assert!(begin().is_err());
+    begun.pop();
+    begun.push(begin().expect("one comes no more"));
+    assert!(begin().is_err());
+    tokio::time::advance(Duration::from_millis(600)).await;
+    begun.pop();
+    begun.push(begin().expect("one is whole"));
+    assert!(begin().is_err());
+    tokio::time::advance(Duration::from_millis(600)).await;
+    begun.extend((2..turns::MOST_WAITING).map(|_| begin().expect("slow clients keep nobody away for long")));
+    assert!(begin().is_err(), "the one of 600 ms ago is still expected");
+    drop(begun);
+    drop(held);
+    waiting.await.unwrap().unwrap();
+    assert!(Instant::now() < deadline);
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,21 +153,21 @@ async fn no_more_messages_wait_while_they_arrive_than_may() {
     let held = budget.memory(4).unwrap();
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..ARRIVALS_WAITING {
-        budget.admit(None).unwrap();
+        budget.admit().unwrap();
         let budget = budget.clone();
         waiting.spawn(async move { budget.room_to_arrive(|| budget.memory(1)).await.map(drop) });
         tokio::task::yield_now().await;
     }
     let began = Instant::now();
     let one_more = budget.room_to_arrive(|| budget.memory(1)).await;
-    assert!(matches!(one_more, Err(StoreError::Full)) && budget.admit(None).is_err());
+    assert!(matches!(one_more, Err(StoreError::Full)) && budget.admit().is_err());
     assert_eq!(Instant::now(), began, "at once");
     assert_eq!(budget.usage().refusals, 2);
     drop(held);
     for waited in waiting.join_all().await {
         waited.unwrap();
     }
-    budget.admit(None).unwrap();
+    budget.admit().unwrap();
     assert_eq!(budget.usage().refusals, 2);
 }
 
