@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mailweir::chain::{Chain, Disposition};
 use mailweir::message::Message;
+use mailweir::verdict::Verdict;
 use mailweir_benches::harness::{Harness, finish};
 use mailweir_benches::sample;
 use mailweir_benches::stage::{self, Stage};
@@ -16,11 +17,12 @@ fn main() {
 }
 
 fn chains(harness: &mut Harness) {
-    if !harness.wants("sandbox") && !harness.wants("chain") {
+    if !["sandbox", "access", "chain"].iter().any(|group| harness.wants(group)) {
         return;
     }
     let Some(stage) = Stage::set_up(&LENGTHS) else { return };
     sandbox(harness, &stage);
+    access(harness, &stage);
     harness.group("chain");
     let plain = sample::plain(4096);
     for length in LENGTHS {
@@ -59,6 +61,80 @@ fn sandbox(harness: &mut Harness, stage: &Stage) {
         sandbox
     };
     harness.case_on("later-call", called, |sandbox| finish(&stage.runtime, sandbox.end(&view)));
+}
+
+/// Access lists, looked at in three phases: by the filter `access` in a fresh sandbox, and by native code that does the
+/// same.
+fn access(harness: &mut Harness, stage: &Stage) {
+    let view = stage.view(&sample::plain(4096));
+    let envelope = stage::envelope();
+    let (sender, recipient) = (envelope.sender.as_bytes(), envelope.recipients[0].as_bytes());
+    let plugin = stage.plugin("access");
+    harness.group("access");
+    harness.case("filter", || {
+        finish(&stage.runtime, async {
+            let mut sandbox = plugin.sandbox(stage.facts(), &view.evaluation).await.expect("a sandbox");
+            let mail = sandbox.mail(sender).await.expect("no failure");
+            let rcpt = sandbox.rcpt(recipient).await.expect("no failure");
+            let headers = sandbox.headers(&view).await.expect("no failure");
+            for decision in [mail, rcpt, headers] {
+                assert_eq!(decision.verdict, Verdict::Pass);
+            }
+        });
+    });
+    let lists = native::Lists::sample();
+    harness.case("native", || {
+        assert!(
+            lists.passes_sender(sender) && lists.passes_recipient(recipient) && lists.passes_subject(&view.message)
+        );
+    });
+}
+
+/// What `plugins/access` does, in the host.
+mod native {
+    use mailweir::message::Message;
+
+    pub(super) struct Lists {
+        senders: Vec<String>,
+        recipients: Vec<String>,
+        subjects: Vec<String>,
+    }
+
+    impl Lists {
+        /// Those that the stage configures the filter with.
+        pub(super) fn sample() -> Self {
+            let owned = |list: &[&str]| list.iter().map(|entry| (*entry).to_owned()).collect();
+            Self {
+                senders: owned(&["spam.example", "joe@other.example"]),
+                recipients: owned(&["list@receiver.example"]),
+                subjects: owned(&["you have won"]),
+            }
+        }
+
+        pub(super) fn passes_sender(&self, sender: &[u8]) -> bool {
+            !is_listed(&self.senders, sender)
+        }
+
+        pub(super) fn passes_recipient(&self, recipient: &[u8]) -> bool {
+            !is_listed(&self.recipients, recipient)
+        }
+
+        pub(super) fn passes_subject(&self, message: &Message) -> bool {
+            message.headers().texts("Subject").all(|subject| {
+                let subject = subject.to_lowercase();
+                !self.subjects.iter().any(|entry| subject.contains(entry.as_str()))
+            })
+        }
+    }
+
+    fn is_listed(list: &[String], address: &[u8]) -> bool {
+        let address = String::from_utf8_lossy(address).to_lowercase();
+        let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+        list.iter().any(|entry| {
+            let above = domain.strip_suffix(entry.as_str());
+            address == *entry || above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+        })
+    }
 }
 
 /// A transaction from MAIL to the end of the message: sandboxes made, calls, edits applied, sandboxes dropped.

@@ -129,7 +129,8 @@ pub fn envelope() -> Envelope {
 fn plugins() -> Option<PathBuf> {
     let folder = std::env::var_os("MAILWEIR_BENCH_PLUGINS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins"), PathBuf::from);
-    if ["hello", "auth", "surbl", "dlp"].iter().all(|name| folder.join(name).with_extension("wasm").exists()) {
+    if ["hello", "access", "auth", "surbl", "dlp"].iter().all(|name| folder.join(name).with_extension("wasm").exists())
+    {
         return Some(folder);
     }
     #[expect(clippy::print_stderr, reason = "whoever runs the benches has to know what was left out")]
@@ -180,6 +181,15 @@ sign = ["bench"]
 
 [chain.three]
 plugins = ["auth", "surbl", "dlp"]
+
+[plugin.access]
+source = "access.wasm"
+timeout = "60s"
+cpu = "10s"
+[plugin.access.config]
+senders = ["spam.example", "joe@other.example"]
+recipients = ["list@receiver.example"]
+subjects = ["you have won"]
 
 [plugin.auth]
 source = "auth.wasm"
