@@ -25,7 +25,7 @@ use super::outcome::Outcome;
 use super::receiving::{Hops, Onlookers, Receiving};
 use super::relaying::Relaying;
 use super::stream::Expecting;
-use super::{FirstRun, Session, is_trusted, recipients, rest};
+use super::{FirstRun, Session, is_trusted, policy, recipients, rest};
 
 /// A transaction under way.
 pub(super) struct Transaction {
@@ -172,6 +172,7 @@ impl Session {
             self.listening = Arc::clone(listening);
             self.connection.generation = newest;
             self.trusted = is_trusted(&self.listening.settings, &self.connection);
+            self.server.set_message_policy(&policy(&self.connection, &self.listening.settings));
             reloaded = true;
         }
         match self.first_run.take().map(|first| *first) {

@@ -36,6 +36,27 @@ async fn reloaded(stage: &Stage, times: usize) {
 }
 
 #[tokio::test]
+async fn a_session_keeps_no_rule_for_messages_of_the_configuration_before() {
+    let main = sink().await;
+    let with = |rule: &str| {
+        greeting("hi").replace("route = \"main\"", &format!("route = \"main\"\nbare_newline = \"{rule}\""))
+    };
+    let stage = Setup::new(&with("normalize")).address("main", main.address()).plugin("hello").start().await;
+    stage.wait_for_route("main").await;
+    let mut client = stage.client("inbound").await;
+    for (reloads, rule, reply) in [(0, "normalize", "250"), (1, "reject", "550 5.6.11"), (2, "normalize", "250")] {
+        if reloads > 0 {
+            stage.reload(&with(rule)).await;
+            reloaded(&stage, reloads).await;
+        }
+        client.begin_data("alice@sender.test", &["bob@example.com"]).await;
+        client.send("Subject: x\n\r\nhi\r\n.\r\n").await;
+        expect(&client.reply().await, reply);
+    }
+    assert_eq!(main.count(), 2);
+}
+
+#[tokio::test]
 async fn reloads_under_load_fail_no_message() {
     const CLIENTS: usize = 4;
     const MESSAGES: usize = 250;

@@ -128,6 +128,17 @@ impl Server {
         self.session.set_offer(offer);
     }
 
+    /// From the next message on, what this policy says of messages holds, and how many errors may be made. TLS, XCLIENT, our
+    /// name and the length of lines are a connection's, and stay as they were when it began.
+    pub fn set_message_policy(&mut self, policy: &ServerPolicy) {
+        let now = &mut self.session.policy;
+        now.bare_newline = policy.bare_newline;
+        now.message_size = policy.message_size;
+        now.max_recipients = policy.max_recipients;
+        now.max_errors = policy.max_errors;
+        now.max_junk_commands = policy.max_junk_commands;
+    }
+
     /// Reads on in `input`, from which it removes what it has read.
     ///
     /// `None`: write the output, then read more; or the last event has not been answered. Content of messages is
