@@ -8,6 +8,7 @@ use mailweir_smtp::data::DotUnstuffer;
 use mailweir_smtp::reply::Reply;
 use mailweir_smtp::server::Framing;
 
+use super::outgoing::undamaged;
 use crate::admin::metrics::{Limit, ListenerMetrics};
 use crate::chain::{Envelope, Refusal, Ruling, Run};
 use crate::message::{Incoming, Message, MessageFault, StoreError};
@@ -171,7 +172,10 @@ async fn rule_on_headers(headers: &Message, run: &mut Run, envelope: &Envelope, 
         hops.metrics.over_limit(Limit::Hops, 1);
         return Err(refusal(Reply::new(554, "5.4.6", "Too many hops: this message is in a loop")));
     }
-    going_on(run.headers(headers, envelope).await)
+    let ruling = run.headers(headers, envelope).await;
+    // It may have been read back from a file, and what was made of it is worth nothing then.
+    undamaged(headers).map_err(|outcome| refusal(outcome.reply))?;
+    going_on(ruling)
 }
 
 impl Hashing {
