@@ -103,7 +103,7 @@ fn make_room(budget: &Budget, bytes: &mut Vec<u8>, permit: &mut Option<Permit>, 
     let missing = needed as u64 - paid;
     let generous = missing.max(paid);
     let mut take = |amount: u64| match permit {
-        Some(permit) => permit.grow_for_content(amount),
+        Some(permit) => budget.grow_for_content(permit, amount),
         None => {
             *permit = budget.memory_for_content(amount);
             permit.is_some()

@@ -33,8 +33,9 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 const SANDBOXES_AT_LEAST: u64 = 16 << 20;
 /// What passing on a spilled message holds at most of it: what is fetched ahead of the socket, and a piece.
 const READ_BACK: u64 = 256 * 1024;
-/// Bytes made of a message that may be in memory whatever message bytes take.
+/// Bytes made of a message that may be in memory whatever message bytes take: in one buffer, and in all of a message.
 const SMALL_CONTENT: u64 = 64 * 1024;
+const SMALL_CONTENTS: u64 = 1 << 20;
 /// Messages that wait for room while they arrive. Each holds what came before, which the others wait for, and a piece that
 /// was read and that no charge sees.
 const ARRIVALS_WAITING: u32 = 128;
@@ -43,8 +44,16 @@ const ARRIVALS_WAITING: u32 = 128;
 #[derive(Debug, Clone)]
 pub struct Budget {
     shared: Arc<Shared>,
-    /// What is mapped for the message that this handle belongs to.
-    mapped: Arc<Mutex<Vec<Weak<Pages>>>>,
+    /// Of the message that this handle belongs to.
+    message: Arc<OfMessage>,
+}
+
+/// What is known of one message.
+#[derive(Debug, Default)]
+struct OfMessage {
+    mapped: Mutex<Vec<Weak<Pages>>>,
+    /// Bytes that small buffers have taken for what was made of it.
+    small_contents: AtomicU64,
 }
 
 /// The account at one moment, and what happened since the start. Sizes are in bytes.
@@ -173,7 +182,7 @@ impl Budget {
             structure_faults: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
         };
-        Self { shared: Arc::new(shared), mapped: Arc::default() }
+        Self { shared: Arc::new(shared), message: Arc::default() }
     }
 
     /// An account without bounds, for messages that come from files and not from the network.
@@ -300,7 +309,7 @@ impl Budget {
 
     /// A handle for one message: the same account, and a list of its own of what is mapped.
     pub(super) fn for_message(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), mapped: Arc::default() }
+        Self { shared: Arc::clone(&self.shared), message: Arc::default() }
     }
 
     /// Waits until `size` bytes of a whole message may be worked on. Small messages need not wait; one that is larger
@@ -315,7 +324,7 @@ impl Budget {
 
     /// Remembers what is mapped for this message.
     pub(super) fn mapped(&self, pages: &Arc<Pages>) {
-        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mapped = self.message.mapped.lock().unwrap_or_else(PoisonError::into_inner);
         mapped.retain(|pages| pages.strong_count() > 0);
         mapped.push(Arc::downgrade(pages));
     }
@@ -323,7 +332,7 @@ impl Budget {
     /// Gives the memory back that holds mapped bytes of this message; they are read from their file again when they
     /// are needed.
     pub(super) fn release_pages(&self) {
-        let mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let mapped = self.message.mapped.lock().unwrap_or_else(PoisonError::into_inner);
         for pages in mapped.iter().filter_map(Weak::upgrade) {
             pages.release();
         }
@@ -338,11 +347,24 @@ impl Budget {
     }
 
     /// A charge for bytes that are made of a message, in a buffer that may grow: a small one may have of the room that
-    /// is kept for sandboxes, a larger one goes to a file when message bytes have taken their part. Otherwise a message's
+    /// is kept for sandboxes, 1 MiB for each message; a larger one goes to a file when message bytes have taken their part. Otherwise a message's
     /// texts would take the place of the sandbox that is to read them.
     pub(super) fn memory_for_content(&self, amount: u64) -> Option<Permit> {
         let mut permit = Permit { shared: Arc::clone(&self.shared), kind: Kind::Memory, amount: 0 };
-        permit.grow_for_content(amount).then_some(permit)
+        self.grow_for_content(&mut permit, amount).then_some(permit)
+    }
+
+    /// Adds to such a charge; `false`, and nothing changed, when the share does not allow it.
+    pub(super) fn grow_for_content(&self, permit: &mut Permit, more: u64) -> bool {
+        let of_message = self.message.small_contents.load(Ordering::Relaxed).saturating_add(more);
+        let is_small = permit.amount.saturating_add(more) <= SMALL_CONTENT && of_message <= SMALL_CONTENTS;
+        let share = permit.share();
+        let taken = share.take_below(more, if is_small { share.limit } else { share.ceiling });
+        if taken {
+            permit.amount += more;
+            self.message.small_contents.fetch_add(if is_small { more } else { 0 }, Ordering::Relaxed);
+        }
+        taken
     }
 
     pub(super) fn disk(&self, amount: u64) -> Option<Permit> {
@@ -462,17 +484,6 @@ impl Permit {
     /// Adds to the charge; `false`, and nothing changed, when the share does not allow it.
     pub(super) fn grow(&mut self, more: u64) -> bool {
         let taken = self.share().take(more);
-        if taken {
-            self.amount += more;
-        }
-        taken
-    }
-
-    /// As `grow`, for a charge of [`Budget::memory_for_content`].
-    pub(super) fn grow_for_content(&mut self, more: u64) -> bool {
-        let share = self.share();
-        let limit = if self.amount.saturating_add(more) <= SMALL_CONTENT { share.limit } else { share.ceiling };
-        let taken = share.take_below(more, limit);
         if taken {
             self.amount += more;
         }

@@ -56,10 +56,15 @@ fn texts_do_not_take_the_place_of_the_sandboxes_that_read_them() {
     let ceiling = usize::try_from(budget.shared.memory.ceiling).unwrap();
     let message = budget.hold(Bytes::from(vec![0; ceiling])).unwrap();
     let mut text = budget.memory_for_content(SMALL_CONTENT).unwrap();
-    assert!(!text.grow_for_content(1) && budget.memory_for_content(SMALL_CONTENT + 1).is_none());
+    assert!(!budget.grow_for_content(&mut text, 1) && budget.memory_for_content(SMALL_CONTENT + 1).is_none());
     assert!(budget.memory(SANDBOXES_AT_LEAST - SMALL_CONTENT).is_some(), "what is left is for sandboxes");
-    drop(message);
-    assert!(text.grow_for_content(1 << 20));
+    // However many there are of one message.
+    let archive = budget.for_message();
+    let small: Vec<_> = std::iter::from_fn(|| archive.memory_for_content(SMALL_CONTENT)).take(100).collect();
+    assert_eq!(small.len() as u64, SMALL_CONTENTS / SMALL_CONTENT);
+    assert!(budget.for_message().memory_for_content(SMALL_CONTENT).is_some(), "others are not kept from it");
+    drop((message, small));
+    assert!(budget.grow_for_content(&mut text, 1 << 20));
     drop(text);
     assert_eq!(budget.in_memory(), 0);
 }
