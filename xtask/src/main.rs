@@ -1,6 +1,7 @@
 //! `cargo xtask`: what developers and filter authors run besides cargo itself.
 //!
 //! - `plugins` builds filters and makes them components;
+//! - `release` builds mailweir with a profile of its own work;
 //! - `test` runs every test of the repository;
 //! - `demo` shows messages pass, get rejected and get rerouted;
 //! - `acceptance` measures the built binary against the release criteria;
@@ -13,6 +14,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 
 mod plugins;
+mod release;
 mod toolchain;
 mod component;
 mod test;
@@ -35,6 +37,8 @@ use clap::Parser;
 enum Task {
     /// Build filters and make them components, in target/plugins
     Plugins(plugins::Options),
+    /// Build mailweir for release with a profile of its own work, in target/pgo
+    Release(release::Options),
     /// Run every test: the workspace, its examples in documentation, the SDK and the plugins
     Test(test::Options),
     /// Start mailweir with example chains, send messages through it and print what happened
@@ -56,6 +60,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Plugins(options) => plugins::run(&options),
+        Task::Release(options) => release::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Demo => demo::run(),
         Task::Acceptance(options) => acceptance::run(&options),
