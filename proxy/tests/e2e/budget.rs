@@ -1,5 +1,6 @@
 //! Message bytes beyond the memory budget: spilled, then waited for, then 452; and never changed on the way.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -92,20 +93,31 @@ async fn messages_beyond_the_budget_are_spilled_and_arrive_unchanged() {
     assert_eq!(held(&stage).await, 0.0);
 }
 
+/// A proxy with little memory and disk, for messages of 400 KiB at most.
+async fn short_of_memory(main: SocketAddr, limit: &str) -> Stage {
+    let setup = Setup::new(&CONFIG.replace("\"MESSAGE_SIZE\"", &format!("\"400KiB\", {limit}")))
+        .server("memory_budget = \"200KiB\"\nspill_budget = \"400KiB\"");
+    let stage = setup.address("main", main).start().await;
+    stage.wait_for_route("main").await;
+    stage
+}
+
+/// A client in the middle of a message that takes most of both.
+async fn holder(stage: &Stage, wire: &[u8]) -> Client {
+    let mut client = stage.client("inbound").await;
+    client.begin_data("alice@sender.test", &["bob@example.com"]).await;
+    client.send(wire).await;
+    stage.wait_for_metric("mailweir_message_bytes_spilled", &[], 50_000.0).await;
+    client
+}
+
 #[tokio::test]
 async fn when_disk_and_memory_are_full_senders_wait_and_are_then_told() {
     let main = sink().await;
-    let limits = "\"400KiB\", stress_timeout = \"3m\"";
-    let setup = Setup::new(&CONFIG.replace("\"MESSAGE_SIZE\"", limits))
-        .server("memory_budget = \"200KiB\"\nspill_budget = \"400KiB\"");
-    let stage = setup.address("main", main.address()).start().await;
-    stage.wait_for_route("main").await;
+    let stage = short_of_memory(main.address(), "stress_timeout = \"3m\"").await;
     let content = large_message(1, 300_000);
     let wire = crate::client::stuffed(&content);
-    let mut holding = stage.client("inbound").await;
-    holding.begin_data("alice@sender.test", &["bob@example.com"]).await;
-    holding.send(&wire).await;
-    stage.wait_for_metric("mailweir_message_bytes_spilled", &[], 50_000.0).await;
+    let holding = holder(&stage, &wire).await;
 
     // Told after half a minute, its message read to the end, and what it holds given back.
     let mut second = stage.client("inbound").await;
@@ -133,17 +145,10 @@ async fn when_disk_and_memory_are_full_senders_wait_and_are_then_told() {
 #[tokio::test]
 async fn who_holds_room_that_others_wait_for_is_not_waited_for_long() {
     let main = sink().await;
-    let limits = "\"400KiB\", stress_timeout = \"300ms\"";
-    let setup = Setup::new(&CONFIG.replace("\"MESSAGE_SIZE\"", limits))
-        .server("memory_budget = \"200KiB\"\nspill_budget = \"400KiB\"");
-    let stage = setup.address("main", main.address()).start().await;
-    stage.wait_for_route("main").await;
+    let stage = short_of_memory(main.address(), "stress_timeout = \"300ms\"").await;
     let content = large_message(1, 300_000);
     let wire = crate::client::stuffed(&content);
-    let mut slow = stage.client("inbound").await;
-    slow.begin_data("alice@sender.test", &["bob@example.com"]).await;
-    slow.send(&wire).await;
-    stage.wait_for_metric("mailweir_message_bytes_spilled", &[], 50_000.0).await;
+    let mut slow = holder(&stage, &wire).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     slow.send("still here\r\n").await;
 
@@ -167,11 +172,7 @@ async fn who_holds_room_that_others_wait_for_is_not_waited_for_long() {
 #[tokio::test]
 async fn when_many_wait_for_room_nobody_else_begins() {
     let main = sink().await;
-    let limits = "\"400KiB\", connections_per_ip = 300";
-    let setup = Setup::new(&CONFIG.replace("\"MESSAGE_SIZE\"", limits))
-        .server("memory_budget = \"200KiB\"\nspill_budget = \"400KiB\"");
-    let stage = setup.address("main", main.address()).start().await;
-    stage.wait_for_route("main").await;
+    let stage = short_of_memory(main.address(), "connections_per_ip = 300").await;
     let mut first = stage.client("inbound").await;
     let wire = crate::client::stuffed(&large_message(1, 64_000));
     let mut arriving = Vec::new();
