@@ -11,7 +11,7 @@ use regex_syntax::{
 
 /// Runs with no more bytes between them than this are one: a search has to be begun for each.
 const GAP: usize = 256;
-/// Bytes that are looked at together for whether they are all US-ASCII.
+/// Bytes that are looked at together for whether a match can begin in them.
 const BLOCK: usize = 64;
 /// A match that has one byte at least, or two, of a kind that text is full of, is found sooner without this.
 const WORTH_IT: usize = 6;
@@ -25,25 +25,28 @@ pub(super) struct Runs {
     first: Bytes,
     /// Bytes of the shortest match, 1 at least.
     shortest: usize,
-    /// US-ASCII is none of the members.
-    is_foreign: bool,
+    /// All that may stand first and more, if text has little of it.
+    beginnings: Option<Beginnings>,
 }
 
 impl Runs {
     /// None where it would not be worth it.
     pub(super) fn of(expressions: &[Hir]) -> Option<Self> {
         let shortest = expressions.iter().map(|hir| hir.properties().minimum_len().unwrap_or(0)).min()?;
-        let mut runs = Self { members: Bytes::NONE, first: Bytes::NONE, shortest, is_foreign: false };
+        let mut runs = Self { members: Bytes::NONE, first: Bytes::NONE, shortest, beginnings: None };
         for hir in expressions {
             runs.members.add_all(hir);
             if runs.first.add_first(hir) {
                 return None;
             }
         }
-        runs.is_foreign = (0..0x80).all(|byte| !runs.members.has(byte));
+        let is_foreign = (0..0x80).all(|byte| !runs.members.has(byte));
         let is_text = |byte: &u8| byte.is_ascii_lowercase();
-        let is_rare = runs.is_foreign || !(0..=0xff).any(|byte| is_text(&byte) && runs.members.has(byte));
-        (shortest > 0 && is_rare && (runs.is_foreign || shortest >= WORTH_IT)).then_some(runs)
+        let is_rare = is_foreign || !(0..=0xff).any(|byte| is_text(&byte) && runs.members.has(byte));
+        let beginnings = Beginnings::of(&runs.first);
+        let is_rare_first = !(0..0x80).any(|byte| (byte == b' ' || is_text(&byte)) && beginnings.hold(byte));
+        runs.beginnings = is_rare_first.then_some(beginnings);
+        (shortest > 0 && is_rare && (is_foreign || shortest >= WORTH_IT)).then_some(runs)
     }
 
     /// The stretches in which matches may stand. No match reaches over their ends.
@@ -64,8 +67,8 @@ impl Runs {
     fn run(&self, text: &[u8], at: usize) -> Option<Range<usize>> {
         let mut at = at;
         loop {
-            if self.is_foreign {
-                at += foreign(&text[at..]);
+            if let Some(beginnings) = &self.beginnings {
+                at += beginnings.passed(&text[at..]);
             }
             // A run that begins at `at` or later covers this byte, or begins behind it.
             let probe = at + self.shortest - 1;
@@ -85,12 +88,37 @@ impl Runs {
     }
 }
 
-/// How many US-ASCII bytes stand at the beginning.
-fn foreign(text: &[u8]) -> usize {
-    let (blocks, rest) = text.as_chunks::<BLOCK>();
-    let ascii = blocks.iter().take_while(|block| block.is_ascii()).count() * BLOCK;
-    let rest = if ascii == text.len() - rest.len() { rest } else { &text[ascii..ascii + BLOCK] };
-    ascii + rest.iter().take_while(|byte| byte.is_ascii()).count()
+/// A set of bytes that vector instructions know: a range of US-ASCII, and all that is not US-ASCII or nothing of it.
+#[derive(Debug, Clone, Copy)]
+struct Beginnings {
+    low: u8,
+    span: u8,
+    /// Of a byte that is not US-ASCII, the highest bit is left if it counts.
+    foreign: u8,
+}
+
+impl Beginnings {
+    /// The smallest that holds these.
+    fn of(bytes: &Bytes) -> Self {
+        let mut ascii = (0..0x80).filter(|&byte| bytes.has(byte));
+        let (low, high) = ascii.next().map_or((0xff, 0xff), |low| (low, ascii.next_back().unwrap_or(low)));
+        let is_foreign = low == 0xff || (0x80..=0xff).any(|byte| bytes.has(byte));
+        Self { low, span: high - low, foreign: if is_foreign { 0x80 } else { 0 } }
+    }
+
+    fn hold(self, byte: u8) -> bool {
+        (byte.wrapping_sub(self.low) <= self.span) | (byte & self.foreign != 0)
+    }
+
+    /// How many bytes that are none of them stand at the beginning.
+    fn passed(self, text: &[u8]) -> usize {
+        let (blocks, rest) = text.as_chunks::<BLOCK>();
+        // All of a block at once: without a way out in the middle, the compiler makes vector instructions of it.
+        let has_none = |block: &&[u8; BLOCK]| !block.iter().fold(false, |any, &byte| any | self.hold(byte));
+        let passed = blocks.iter().take_while(has_none).count() * BLOCK;
+        let rest = if passed == text.len() - rest.len() { rest } else { &text[passed..passed + BLOCK] };
+        passed + rest.iter().take_while(|&&byte| !self.hold(byte)).count()
+    }
 }
 
 /// A set of bytes.
