@@ -52,7 +52,7 @@ pub struct Budget {
 #[derive(Debug, Default)]
 struct OfMessage {
     mapped: Mutex<Vec<Weak<Pages>>>,
-    /// Bytes that small buffers have taken for what was made of it.
+    /// Bytes that small buffers for what was made of it have taken of the room that is kept for sandboxes.
     small_contents: AtomicU64,
 }
 
@@ -244,8 +244,8 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] while 64 messages wait for their turns. When any does, those that began within the last second
-    /// and are not whole yet count as well.
+    /// [`StoreError::Full`] while 64 messages wait for their turns. When 16 do, those that began within the last second and
+    /// are not whole yet count as well.
     pub fn begin(&self, size: u64) -> Result<Option<Begun>, StoreError> {
         if size <= SMALL_MESSAGE {
             return Ok(None);
@@ -356,14 +356,18 @@ impl Budget {
 
     /// Adds to such a charge; `false`, and nothing changed, when the share does not allow it.
     pub(super) fn grow_for_content(&self, permit: &mut Permit, more: u64) -> bool {
-        let of_message = self.message.small_contents.load(Ordering::Relaxed).saturating_add(more);
-        let is_small = permit.amount.saturating_add(more) <= SMALL_CONTENT && of_message <= SMALL_CONTENTS;
         let share = permit.share();
-        let taken = share.take_below(more, if is_small { share.limit } else { share.ceiling });
-        if taken {
-            permit.amount += more;
-            self.message.small_contents.fetch_add(if is_small { more } else { 0 }, Ordering::Relaxed);
-        }
+        let taken = share.take_below(more, share.ceiling) || self.take_of_reserve(permit, more);
+        permit.amount += if taken { more } else { 0 };
+        taken
+    }
+
+    fn take_of_reserve(&self, permit: &Permit, more: u64) -> bool {
+        let of_message = &self.message.small_contents;
+        let is_small = permit.amount.saturating_add(more) <= SMALL_CONTENT
+            && of_message.load(Ordering::Relaxed).saturating_add(more) <= SMALL_CONTENTS;
+        let taken = is_small && permit.share().take(more);
+        of_message.fetch_add(if taken { more } else { 0 }, Ordering::Relaxed);
         taken
     }
 

@@ -127,14 +127,17 @@ async fn while_messages_wait_no_more_begin_than_can_wait_as_well() {
     let idle: Vec<_> = (0..1000).map(|_| begin().expect("nobody waits")).collect();
     drop(idle);
     let held = budget.turn(1 << 20, deadline, || {}).await.unwrap();
-    let waiting = tokio::spawn({
+    let mut waiting = tokio::task::JoinSet::new();
+    let usage = || budget.usage().turns_waiting;
+    for place in 1..=turns::MANY_WAITING {
+        drop((0..1000).map(|_| begin().expect("few wait")).collect::<Vec<_>>());
         let budget = budget.clone();
-        async move { budget.turn(1 << 20, deadline, || {}).await.map(drop) }
-    });
-    while budget.usage().turns_waiting == 0 {
-        tokio::task::yield_now().await;
+        waiting.spawn(async move { budget.turn(1 << 20, deadline, || {}).await.map(drop) });
+        while usage() < place as u64 {
+            tokio::task::yield_now().await;
+        }
     }
-    let mut begun: Vec<_> = (1..turns::MOST_WAITING).map(|_| begin().unwrap()).collect();
+    let mut begun: Vec<_> = (turns::MANY_WAITING..turns::MOST_WAITING).map(|_| begin().unwrap()).collect();
     assert!(begin().is_err());
     begun.pop();
     begun.push(begin().expect("one comes no more"));
@@ -144,11 +147,16 @@ async fn while_messages_wait_no_more_begin_than_can_wait_as_well() {
     begun.push(begin().expect("one is whole"));
     assert!(begin().is_err());
     tokio::time::advance(Duration::from_millis(600)).await;
-    begun.extend((2..turns::MOST_WAITING).map(|_| begin().expect("slow clients keep nobody away for long")));
+    begun.extend(
+        (turns::MANY_WAITING + 1..turns::MOST_WAITING)
+            .map(|_| begin().expect("slow clients keep nobody away for long")),
+    );
     assert!(begin().is_err(), "the one of 600 ms ago is still expected");
     drop(begun);
     drop(held);
-    waiting.await.unwrap().unwrap();
+    for waited in waiting.join_all().await {
+        waited.unwrap();
+    }
     assert!(Instant::now() < deadline);
 }
 

@@ -1,7 +1,7 @@
 //! Turns: how many large messages are worked on at once, how many wait for it, and how many more may begin.
 //!
 //! That a message is large is known at MAIL, when its client declares it, or when so much of it has come; who waits, when it
-//! is whole. While messages wait, those that have begun and are not whole yet count as if they waited too, or hundreds would
+//! is whole. While many wait, those that have begun and are not whole yet count as if they waited too, or hundreds would
 //! begin for one place and be refused with all their content. They do for a second only, so that a slow client keeps
 //! nobody away for longer.
 
@@ -19,6 +19,8 @@ pub(super) const SMALL_MESSAGE: u64 = 128 * 1024;
 /// Messages that wait for their turn at once. Each holds what its filters hold, sandboxes above all, which the one whose
 /// turn it is may need.
 pub(super) const MOST_WAITING: usize = 64;
+/// From so many on, those that are expected count as well: a few that wait are no sign of more than can be done.
+pub(super) const MANY_WAITING: usize = MOST_WAITING / 4;
 /// Turns are counted in units of so many bytes.
 const UNIT: u64 = 1024;
 
@@ -78,11 +80,8 @@ impl Turns {
     /// A large message begins, if there will be a place to wait for it.
     pub(super) fn begin(&self) -> Result<Begun, NoTurn> {
         let begun = Begun { expected: Arc::clone(&self.expected), step: self.expected.add() };
-        match self.waiting() {
-            0 => Ok(begun),
-            waiting if waiting + self.expected.count() <= MOST_WAITING => Ok(begun),
-            _ => Err(NoTurn),
-        }
+        let waiting = self.waiting();
+        if waiting < MANY_WAITING || waiting + self.expected.count() <= MOST_WAITING { Ok(begun) } else { Err(NoTurn) }
     }
 
     /// See [`super::Budget::turn`].
