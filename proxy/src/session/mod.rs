@@ -335,14 +335,16 @@ impl Session {
         let limits = &self.listening.settings.limits;
         let stress = self.connection.pressure.now();
         let reading_content = self.server.is_reading_content();
-        let (expecting, patience) = if reading_content {
-            let expecting = self.transaction.as_deref().map(Transaction::expecting);
-            // What a slow client has sent takes the room that others wait for.
-            let stress = if self.connection.proxy.budget().is_short() { Stress::NearlyFull } else { stress };
-            (expecting.unwrap_or(Expecting::Message { received: 0 }), limits.for_data(stress))
-        } else {
-            (Expecting::Command, limits.for_command(stress))
+        let expecting = match &self.transaction {
+            _ if !reading_content => Expecting::Command,
+            Some(transaction) => transaction.expecting(),
+            None => Expecting::Message { received: 0 },
         };
+        // What a slow client has sent takes the room that others wait for.
+        let holds_room = matches!(expecting, Expecting::Message { .. });
+        let is_in_the_way = holds_room && self.connection.proxy.budget().is_short();
+        let counted = if is_in_the_way { Stress::NearlyFull } else { stress };
+        let patience = if reading_content { limits.for_data(counted) } else { limits.for_command(stress) };
         let mut patience = patience.saturating_sub(self.progress.since());
         if !reading_content {
             patience = patience.min(limits.for_all_commands(stress).saturating_sub(self.waited));
@@ -352,8 +354,10 @@ impl Session {
             self.input = BytesMut::new();
         }
         let upstream_waits = self.transaction.as_deref().and_then(Transaction::upstream_waits);
-        let gives_back = upstream_waits.filter(|waits| *waits < patience);
-        let patience = gives_back.unwrap_or(patience);
+        // Whether somebody waits for the room is looked at from time to time.
+        let looks_up = holds_room.then_some(limits.stress_timeout);
+        let wakes = [upstream_waits, looks_up].into_iter().flatten().min().filter(|wakes| *wakes < patience);
+        let patience = wakes.unwrap_or(patience);
         let held = self.input.len();
         let began = Instant::now();
         let read = self.read(expecting, patience, stress).await;
@@ -368,14 +372,14 @@ impl Session {
                 self.server.close(Reply::new(421, "4.3.2", "Shutting down, try again"));
                 Ok(())
             }
-            Err(ReadEnd::Timeout) if gives_back.is_some() => {
+            Err(ReadEnd::Timeout) if wakes.is_some() => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.give_back_upstream();
                 }
                 Ok(())
             }
             Err(ReadEnd::Timeout) => {
-                self.listening.metrics.timed_out(stress);
+                self.listening.metrics.timed_out(counted);
                 let limit = if reading_content { Limit::DataTimeout } else { Limit::CommandTimeout };
                 self.listening.metrics.over_limit(limit, 1);
                 self.server.close(Reply::new(421, "4.4.2", "Nothing came for too long"));
