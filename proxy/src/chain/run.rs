@@ -81,7 +81,14 @@ impl Run {
         ruling
     }
 
-    /// The last recipient is none of this message's: what was said of it does not hold for the others.
+    /// The last recipient is there already: the route of the others stands.
+    pub fn recipient_repeated(&mut self) {
+        if self.recipients.route.is_some() {
+            self.tally.fate.route.clone_from(&self.recipients.before.route);
+        }
+    }
+
+    /// The last recipient is none of this message's: what was to become of the message because of it is not.
     pub fn recipient_refused(&mut self) {
         if self.recipients.route.is_some() {
             self.tally.fate.clone_from(&self.recipients.before);

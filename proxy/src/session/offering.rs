@@ -16,7 +16,7 @@ use super::transaction::Transaction;
 /// How long an upstream connection waits for a client that has not sent all of its message yet. There are as many
 /// connections as the route allows, and an upstream has only so many processes: a client that takes its time costs
 /// nobody any, and its recipients are asked for again when the message is there.
-const UPSTREAM_WAITS: Duration = Duration::from_secs(2);
+pub(super) const UPSTREAM_WAITS: Duration = Duration::from_secs(2);
 
 /// The same while others wait for a connection; and how often that is looked at.
 const UPSTREAM_WAITS_WHEN_WANTED: Duration = Duration::from_millis(100);
@@ -87,7 +87,7 @@ impl Transaction {
     pub(super) async fn offer_recipient(&mut self, settings: &Listener, recipient: Recipient) -> Result<Reply, Reply> {
         if self.recipients.iter().any(|(path, _)| *path == recipient.0) {
             // Once is enough: a filter that removes a recipient removes it whole.
-            self.run.recipient_refused();
+            self.run.recipient_repeated();
             return Ok(Reply::new(250, "2.1.5", "Recipient OK, as before"));
         }
         let offered = self.offer(settings, &recipient).await;

@@ -100,6 +100,10 @@ async fn what_is_said_of_a_recipient_goes_when_that_is_refused() {
     }
     run.recipient_refused();
     assert_eq!(disposed(&end(&mut run).await), "discard", "it was said of the first as well");
+    let mut run = stage.run(&["rcpt: discard"]).await;
+    run.rcpt("b@example.net").await;
+    run.recipient_repeated();
+    assert_eq!(disposed(&end(&mut run).await), "discard", "it is a recipient");
 }
 
 #[tokio::test]
