@@ -83,7 +83,7 @@ fn hello(name: ClientName, asked: Dialect, phase: Phase) -> (State, Progress) {
 }
 
 fn mail(path: ReversePath, parameters: MailParameters, phase: Phase, session: &mut Session) -> (State, Progress) {
-    session.without_sender = Toll::Error;
+    session.sent_along = 0;
     let dialect = match phase {
         Phase::Greeted(dialect) | Phase::ChunksUnwanted(dialect, _) => dialect,
         Phase::Fresh | Phase::Unwelcome => return refuse(&out_of_sequence("Send EHLO first"), phase, session),
@@ -218,7 +218,9 @@ fn refuse(reply: &Reply, phase: Phase, session: &mut Session) -> (State, Progres
 
 /// Behind a MAIL that was refused, a client that pipelines can only learn that it has no sender.
 fn without_sender(phase: Phase, session: &mut Session) -> (State, Progress) {
-    (session.answer(&no_sender(), phase, session.without_sender), Progress::Continues)
+    let toll = if session.sent_along > 0 { session.without_sender } else { Toll::Error };
+    session.sent_along = session.sent_along.saturating_sub(1);
+    (session.answer(&no_sender(), phase, toll), Progress::Continues)
 }
 
 fn line_reply(error: LineError) -> Reply {

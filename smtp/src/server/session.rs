@@ -29,8 +29,10 @@ pub(super) struct Session {
     pub(super) over: OverLimits,
     /// See [`super::Server::has_quit`].
     pub(super) has_quit: bool,
-    /// What commands cost that need a sender which the client may think it has: it sends them along with MAIL.
+    /// What commands cost that need a sender which the client may think it has, as it sends them along with MAIL.
     pub(super) without_sender: Toll,
+    /// How many of them.
+    pub(super) sent_along: usize,
     junk: usize,
 }
 
@@ -66,6 +68,7 @@ impl Session {
             over: OverLimits::default(),
             has_quit: false,
             without_sender: Toll::Error,
+            sent_along: 0,
             junk: 0,
         };
         session.set_offer(offer);

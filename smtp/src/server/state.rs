@@ -241,6 +241,8 @@ impl State {
             Self::Asked(Question::Hello { before, .. }) => session.answer(&reply, before, toll),
             Self::Asked(Question::Mail(transaction)) => {
                 session.without_sender = toll;
+                // The recipients, and DATA.
+                session.sent_along = session.policy.max_recipients.saturating_add(1);
                 session.answer(&reply, Phase::Greeted(transaction.dialect), toll)
             }
             Self::Asked(Question::Data(transaction)) => {
