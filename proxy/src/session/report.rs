@@ -18,7 +18,7 @@ use super::transaction::Transaction;
 
 impl Transaction {
     /// A recipient that is refused.
-    pub(super) fn report_recipient(&self, recipient: &str, reply: &Reply) {
+    pub(super) fn report_recipient(&self, recipient: &str, reply: &Reply, reason: &str) {
         tracing::info!(
             id = self.facts.id,
             listener = self.facts.listener,
@@ -26,6 +26,7 @@ impl Transaction {
             sender = %Printable(self.sender.as_str().as_bytes()),
             recipient = %Printable(recipient.as_bytes()),
             reply = %Printable(one_line(reply).as_bytes()),
+            reason = %Printable(reason.as_bytes()),
             "recipient refused"
         );
     }
@@ -114,7 +115,7 @@ fn reason<'a>(outcome: &'a Outcome, records: &[Cow<'_, PluginRecord>]) -> Cow<'a
 }
 
 /// What the filter says that spoke last against the message.
-fn against(records: &[Cow<'_, PluginRecord>]) -> String {
+pub(super) fn against(records: &[Cow<'_, PluginRecord>]) -> String {
     let against = records.iter().rev().find(|record| !matches!(record.verdict, "pass" | "accept"));
     against.map(|record| format!("{}: {}", record.name, record.reason)).unwrap_or_default()
 }

@@ -20,10 +20,11 @@ use crate::signing::Signing;
 use crate::upstream::Recipient;
 
 use super::destination::Destination;
-use super::offering::Opened;
+use super::offering::{Opened, UPSTREAM_WAITS};
 use super::outcome::Outcome;
 use super::receiving::{Hops, Onlookers, Receiving};
 use super::relaying::Relaying;
+use super::report::against;
 use super::stream::Expecting;
 use super::{FirstRun, Session, is_trusted, policy, recipients, rest};
 
@@ -86,13 +87,11 @@ impl Transaction {
         }
     }
 
-    /// Waits for as long as filters want it. Others may have the upstream connection meanwhile.
+    /// Waits for as long as filters want it. If that is long, others may have the upstream connection meanwhile.
     pub(super) async fn tarpit(&mut self, proxy: &Proxy) {
         let delay = self.run.take_tarpit();
-        if !delay.is_zero() {
-            self.opened = None;
-            rest(delay, proxy).await;
-        }
+        self.opened.take_if(|_| delay > UPSTREAM_WAITS);
+        rest(delay, proxy).await;
     }
 
     /// The envelope as filters see it.
@@ -115,6 +114,7 @@ impl Session {
             return self.server.close(Reply::new(421, "4.7.0", "Too many messages on one connection"));
         }
         self.messages += 1;
+        let started = Instant::now();
         let begun = match self.admit(parameters.size) {
             Ok(begun) => begun,
             Err(full) => return self.server.defer(full.reply()),
@@ -136,7 +136,7 @@ impl Session {
             recipients: Vec::new(),
             destination: None,
             opened: None,
-            started: Instant::now(),
+            started,
             begun,
             received: 0,
             receiving: None,
@@ -195,7 +195,7 @@ impl Session {
             Ok(()) => match transaction.offer_recipient(&self.listening.settings, (path, parameters)).await {
                 Ok(reply) => self.server.accept(reply),
                 Err(reply) => {
-                    transaction.report_recipient(&asked, &reply);
+                    transaction.report_recipient(&asked, &reply, "");
                     if reply.is_transient() {
                         // Another destination, or an upstream that is busy: no fault of the client's.
                         self.server.defer(reply);
@@ -204,23 +204,27 @@ impl Session {
                     }
                 }
             },
-            Err(refusal) => {
-                transaction.report_recipient(&asked, &refusal.reply);
+            Err((refusal, reason)) => {
+                transaction.report_recipient(&asked, &refusal.reply, &reason);
                 self.refuse(refusal);
             }
         }
         self.transaction = Some(transaction);
     }
 
-    /// What the relay rules and the filters say of a recipient.
-    async fn rule_on_recipient(&mut self, transaction: &mut Transaction, path: &ForwardPath) -> Result<(), Refusal> {
+    /// What the relay rules and the filters say of a recipient: a refusal, and why if a filter knows.
+    async fn rule_on_recipient(
+        &mut self,
+        transaction: &mut Transaction,
+        path: &ForwardPath,
+    ) -> Result<(), (Refusal, String)> {
         recipients::check(&self.listening.settings.relay_domains, self.trusted, path)
-            .map_err(|reply| Refusal { reply, disconnect: false })?;
+            .map_err(|reply| (Refusal { reply, disconnect: false }, String::new()))?;
         let ruling = transaction.run.rcpt(path.as_str()).await;
         transaction.tarpit(&self.connection.proxy).await;
         match ruling {
             Ruling::Continue => Ok(()),
-            Ruling::Refuse(refusal) => Err(refusal),
+            Ruling::Refuse(refusal) => Err((refusal, against(&transaction.run.records()))),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::client::expect;
 use crate::filter::{Say, saying};
-use crate::stage::{Setup, sink};
+use crate::stage::{PATIENCE, Setup, sink};
 use crate::upstream::{Answer, Picky, Rule};
 
 const CONFIG: &str = r#"
@@ -47,6 +47,22 @@ tls = "off"
 upstreams = ["@picky"]
 tls = "off"
 "#;
+
+#[tokio::test]
+async fn a_recipient_that_a_filter_refuses_has_a_line_that_says_why() {
+    const ACCESS: &str = "[plugin.access.config]\nrecipients = [\"old@example.com\"]\n";
+    let main = sink().await;
+    let config =
+        CONFIG.replace("plugins = [\"keeper\"]", "plugins = [\"access\"]").replace("[plugin.keeper]\n", ACCESS);
+    let setup = Setup::new(&config).address("main", main.address()).address("picky", main.address());
+    let stage = setup.plugin("hello").plugin("faulty").plugin("access").start().await;
+    let mut client = stage.client("keeping").await;
+    expect(&client.say("MAIL FROM:<alice@sender.test>").await, "250");
+    expect(&client.say("RCPT TO:<old@example.com>").await, "550 5.7.1");
+    stage.proxy.wait_for_log("recipient refused", PATIENCE).await.unwrap();
+    let log = stage.proxy.log();
+    assert!(log.contains("\"reason\":\"access: old@example.com\""), "{log}");
+}
 
 #[tokio::test]
 async fn metrics_and_log_lines_tell_what_happened() {
@@ -161,12 +177,12 @@ async fn pages() {
     let mut client = stage.client("inbound").await;
     client.begin_data("alice@sender.test", &["bob@example.com"]).await;
     stage.proxy.signal("TERM").await.unwrap();
-    stage.proxy.wait_for_log("\"draining\"", crate::stage::PATIENCE).await.unwrap();
+    stage.proxy.wait_for_log("\"draining\"", PATIENCE).await.unwrap();
     assert_eq!(http_get(admin, "/ready").await.unwrap().0, 503);
     assert_eq!(http_get(admin, "/health").await.unwrap().0, 200);
     client.send(".\r\n").await;
     expect(&client.reply().await, "250");
-    assert!(stage.proxy.terminate(crate::stage::PATIENCE).await.unwrap().success());
+    assert!(stage.proxy.terminate(PATIENCE).await.unwrap().success());
 }
 
 /// docs/operations.md names every metric, and no other.
