@@ -128,6 +128,8 @@ struct Replayed {
     verdict: &'static str,
     reply: Option<Reply>,
     reason: String,
+    /// Recipients that are none of the message's, and what the client is told of each.
+    refused: Vec<(String, Reply)>,
     route: Option<String>,
     tags: Vec<Tag>,
     plugins: Vec<PluginRecord>,
@@ -159,18 +161,19 @@ async fn replay(
         tls: None,
         trusted: false,
     });
-    let envelope = envelope(generation, arguments, &message);
+    let mut envelope = envelope(generation, arguments, &message);
     let scan = generation.begin_scan(&chain).map(|scan| scan.finish(&message));
     let mut run = Run::new(chain, Arc::clone(&facts), generation.evaluation(arguments.ip));
     let (received, sender) = (message.clone(), envelope.sender.clone());
-    let conclusion = match before_the_end(&mut run, facts, &message, &envelope).await {
+    let mut refused = Vec::new();
+    let conclusion = match before_the_end(&mut run, facts, &message, &mut envelope, &mut refused).await {
         Ruling::Continue => run.end(message, envelope, scan).await,
         Ruling::Refuse(refusal) => Conclusion { disposition: Disposition::Refuse(refusal), message, envelope },
     };
     run.abort().await;
     let Conclusion { disposition, message, .. } = conclusion;
     if !matches!(disposition, Disposition::Deliver { .. } | Disposition::Quarantine { .. }) {
-        return Replayed::new(&run, disposition);
+        return Replayed { refused, ..Replayed::new(&run, disposition) };
     }
     let signed = match generation.signing(&arguments.chain) {
         // Whether the client is one for whom we sign says the listener, not the chain.
@@ -182,16 +185,22 @@ async fn replay(
         None => Ok(message),
     };
     match signed {
-        Ok(message) => Replayed { message: Some(message), ..Replayed::new(&run, disposition) },
+        Ok(message) => Replayed { message: Some(message), refused, ..Replayed::new(&run, disposition) },
         Err(fault) => {
             let refusal = Refusal { reply: fault.reply(), disconnect: false };
-            Replayed { reason: fault.to_string(), ..Replayed::new(&run, Disposition::Refuse(refusal)) }
+            Replayed { reason: fault.to_string(), refused, ..Replayed::new(&run, Disposition::Refuse(refusal)) }
         }
     }
 }
 
-/// The phases before the message is whole, in the order of a session.
-async fn before_the_end(run: &mut Run, facts: Arc<TransactionFacts>, message: &Message, envelope: &Envelope) -> Ruling {
+/// The phases before the message is whole, in the order of a session. Recipients that are refused leave the envelope.
+async fn before_the_end(
+    run: &mut Run,
+    facts: Arc<TransactionFacts>,
+    message: &Message,
+    envelope: &mut Envelope,
+    refused: &mut Vec<(String, Reply)>,
+) -> Ruling {
     let mut ruling = run.connect().await;
     if ruling == Ruling::Continue {
         ruling = run.helo(facts).await;
@@ -199,15 +208,8 @@ async fn before_the_end(run: &mut Run, facts: Arc<TransactionFacts>, message: &M
     if ruling == Ruling::Continue {
         ruling = run.mail(&envelope.sender).await;
     }
-    for (index, recipient) in envelope.recipients.iter().enumerate() {
-        if ruling == Ruling::Continue {
-            let route = run.route().map(str::to_owned);
-            ruling = run.rcpt(recipient).await;
-            if index > 0 && run.route() != route.as_deref() {
-                // In a session, one with another route than the first has to wait for a message of its own.
-                run.recipient_refused();
-            }
-        }
+    if ruling == Ruling::Continue {
+        ruling = recipients(run, envelope, refused).await;
     }
     if ruling == Ruling::Continue {
         ruling = run.headers(message, envelope).await;
@@ -224,6 +226,27 @@ async fn before_the_end(run: &mut Run, facts: Arc<TransactionFacts>, message: &M
         }
     }
     ruling
+}
+
+/// Each recipient; the ruling is that on the last of them when none is left.
+async fn recipients(run: &mut Run, envelope: &mut Envelope, refused: &mut Vec<(String, Reply)>) -> Ruling {
+    let mut last = Ruling::Continue;
+    for recipient in std::mem::take(&mut envelope.recipients) {
+        let route = run.route().map(str::to_owned);
+        last = run.rcpt(&recipient).await;
+        match &last {
+            Ruling::Continue => {
+                if !envelope.recipients.is_empty() && run.route() != route.as_deref() {
+                    // In a session, one with another route than the first has to wait for a message of its own.
+                    run.recipient_refused();
+                }
+                envelope.recipients.push(recipient);
+            }
+            Ruling::Refuse(Refusal { disconnect: true, .. }) => return last,
+            Ruling::Refuse(refusal) => refused.push((recipient, refusal.reply.clone())),
+        }
+    }
+    if envelope.recipients.is_empty() { last } else { Ruling::Continue }
 }
 
 /// What the command line says, and the message's own fields where it says nothing.
@@ -272,13 +295,14 @@ impl Replayed {
             }
         };
         let (tags, edits) = (run.tags().to_vec(), run.edits().to_vec());
-        Self { verdict, reply, reason, route, tags, plugins, edits, message: None, written: None }
+        Self { verdict, reply, reason, refused: Vec::new(), route, tags, plugins, edits, message: None, written: None }
     }
 
     fn refused(reply: Reply, reason: String) -> Self {
         let verdict = if reply.is_permanent() { "reject" } else { "tempfail" };
-        let (tags, plugins, edits) = (Vec::new(), Vec::new(), Vec::new());
-        Self { verdict, reply: Some(reply), reason, route: None, tags, plugins, edits, message: None, written: None }
+        let (refused, tags, plugins, edits) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (reply, route) = (Some(reply), None);
+        Self { verdict, reply, reason, refused, route, tags, plugins, edits, message: None, written: None }
     }
 
     fn json(&self, file: &str) -> Value {
@@ -292,6 +316,7 @@ impl Replayed {
             "verdict": self.verdict,
             "reply": self.reply.as_ref().map(one_line),
             "reason": self.reason,
+            "refused": self.refused.iter().map(|(recipient, reply)| json!({ "recipient": recipient, "reply": one_line(reply) })).collect::<Vec<_>>(),
             "route": self.route,
             "tags": self.tags.iter().map(|tag| json!({ "name": tag.name, "value": tag.value })).collect::<Vec<_>>(),
             "plugins": self.plugins.iter().map(plugin).collect::<Vec<_>>(),
@@ -307,6 +332,8 @@ impl Replayed {
         if !self.reason.is_empty() {
             lines.push(format!("  reason  {}", self.reason));
         }
+        let refused = self.refused.iter();
+        lines.extend(refused.map(|(recipient, reply)| format!("  refused {recipient}: {}", one_line(reply))));
         lines.extend(self.route.as_ref().map(|route| format!("  route   {route}")));
         for record in &self.plugins {
             let micros = record.cost.wall.as_micros();

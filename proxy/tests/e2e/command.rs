@@ -99,3 +99,30 @@ async fn replay_prints_each_verdict_with_its_reasons() {
     assert!(text.contains("card.eml: reject") && text.contains("550 5.7.1 no cards"), "{text}");
     assert!(replay(&["/nonexistent.eml"]).await.unwrap_err().contains("/nonexistent.eml"));
 }
+
+/// As over SMTP, a recipient that a filter refuses leaves the message to the others.
+#[tokio::test]
+async fn replay_goes_on_without_the_recipients_that_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("plugins")).unwrap();
+    std::fs::write(directory.path().join("plugins/access.wasm"), plugin("access")).unwrap();
+    let config = directory.path().join("mailweir.toml");
+    let server = CONFIG.split("[chain").next().unwrap();
+    let lists = "[chain.inbound]\nplugins = [\"access\"]\n[plugin.access.config]\nrecipients = [\"old@example.com\"]\n";
+    std::fs::write(&config, [server, lists].concat()).unwrap();
+    let message = directory.path().join("lunch.eml");
+    std::fs::write(&message, "Subject: lunch\n\nAt noon?\n").unwrap();
+    for (recipients, verdict, refused) in [
+        (["bob@example.com", "old@example.com"], "accept", 1),
+        (["old@example.com", "bob@example.com"], "accept", 1),
+        (["old@example.com", "OLD@example.com"], "reject", 2),
+    ] {
+        let message = message.display().to_string();
+        let arguments =
+            ["replay", "--chain", "inbound", "--json", "--rcpt", recipients[0], "--rcpt", recipients[1], &message];
+        let line: Value = serde_json::from_str(&command(&config, &arguments).await.unwrap()).unwrap();
+        assert_eq!(line["verdict"], verdict, "{line}");
+        assert_eq!(line["refused"].as_array().unwrap().len(), refused, "{line}");
+        assert!(line["refused"][0]["reply"].as_str().unwrap().starts_with("550 5.7.1"), "{line}");
+    }
+}
