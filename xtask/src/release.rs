@@ -28,12 +28,15 @@ struct Compiler {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let root = crate::workspace_root();
     let folder = root.join("target/pgo");
+    crate::bench::known_scenarios(&options.scenarios)?;
     let compiler = Compiler::ask()?;
     let profdata = compiler.profdata()?;
 
     println!("release: filters, and the load generator");
     crate::plugins::run(&crate::plugins::Options::default())?;
-    succeed(Command::new("cargo").current_dir(&root).args(["build", "--release", "--package", "mailweir-load"]))?;
+    let mut generator = Command::new("cargo");
+    generator.current_dir(&root).args(["build", "--release", "--package", "mailweir-load", "--target-dir", "target"]);
+    succeed(&mut generator)?;
 
     println!("release: a build that counts what it does");
     let counts = folder.join("counts");
@@ -41,16 +44,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         std::fs::remove_dir_all(&counts).with_context(|| format!("{} does not go", counts.display()))?;
     }
     let counting = compiler.build(&root, "counting", &format!("-Cprofile-generate={}", counts.display()))?;
-    std::fs::copy(&counting, folder.join("mailweir")).context("no room for a copy")?;
+    // Filters are looked for in ../plugins.
+    let training = root.join("target/pgo-training/mailweir");
+    copy(&counting, &training)?;
 
     println!("release: the scenarios through it");
-    let mut training = Command::new(std::env::current_exe().context("where this program is")?);
-    training.args(["bench", "peers", "--peers", "mailweir", "--rounds", "1", "--binary"]).arg(folder.join("mailweir"));
-    training.arg("--generator").arg(root.join("target/release/mailweir-load"));
+    let mut bench = Command::new(std::env::current_exe().context("where this program is")?);
+    bench.args(["bench", "peers", "--peers", "mailweir", "--rounds", "1", "--binary"]).arg(&training);
+    bench.arg("--generator").arg(root.join("target/release/mailweir-load"));
     if !options.scenarios.is_empty() {
-        training.arg("--scenarios").args(&options.scenarios);
+        bench.arg("--scenarios").args(&options.scenarios);
     }
-    succeed(&mut training)?;
+    succeed(&mut bench)?;
     let profile = folder.join("mailweir.profdata");
     succeed(Command::new(profdata).args(["merge", "--output"]).arg(&profile).arg(&counts))?;
 
@@ -58,7 +63,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // Some generic functions stand in both builds in different forms, and then go without a profile.
     let flags = format!("-Cprofile-use={} -Cllvm-args=-no-pgo-warn-mismatch", profile.display());
     let built = compiler.build(&root, "guided", &flags)?;
-    std::fs::copy(&built, folder.join("mailweir")).context("no room for a copy")?;
+    copy(&built, &folder.join("mailweir"))?;
     println!("release: {}", folder.join("mailweir").display());
     Ok(())
 }
@@ -105,10 +110,17 @@ impl Compiler {
             "--target",
             &self.host,
         ]);
-        cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", flags);
+        let others = std::env::var("RUSTFLAGS").unwrap_or_default();
+        cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", format!("{others} {flags}"));
         succeed(&mut cargo)?;
         Ok(target.join(&self.host).join("release/mailweir"))
     }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to.parent().unwrap_or(to))?;
+    std::fs::copy(from, to).with_context(|| format!("{} cannot be written", to.display()))?;
+    Ok(())
 }
 
 fn succeed(command: &mut Command) -> Result<()> {

@@ -40,6 +40,11 @@ enum What {
     Idle(idle::Options),
 }
 
+/// An error if `peers` does not know one of these scenarios.
+pub(crate) fn known_scenarios(names: &[String]) -> Result<()> {
+    peers::scenarios(names).map(drop)
+}
+
 /// Measures, and prints tables.
 pub(crate) fn run(options: &Options) -> Result<()> {
     if let What::Instructions(options) = &options.what {

@@ -93,7 +93,7 @@ struct Running<'a> {
     samples: Samples,
 }
 
-fn scenarios(names: &[String]) -> Result<Vec<&'static Scenario>> {
+pub(super) fn scenarios(names: &[String]) -> Result<Vec<&'static Scenario>> {
     let known = || SCENARIOS.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
     for name in names {
         let is_known = SCENARIOS.iter().any(|scenario| scenario.name.starts_with(name.as_str()));
