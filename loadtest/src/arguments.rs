@@ -24,8 +24,8 @@ pub(crate) enum Command {
     ///
     /// Exits with 0 when every message was taken, 1 when one was not, 2 when it could not begin.
     Send(Box<SendArguments>),
-    /// Runs a scenario: a file, or one that comes with the program (small, mixed, large, tls, one-a-connection, idle-18k,
-    /// slowloris, overload, a-billion-a-day, fleet).
+    /// Runs a scenario: a file, or one that comes with the program (small, latency, mixed, large, tls, one-a-connection,
+    /// idle-18k, slowloris, overload, overload-cpu, a-billion-a-day, fleet).
     ///
     /// Exits with 0 when every claim holds, 1 when one does not, 2 when it could not begin.
     Run(Box<RunArguments>),

@@ -48,7 +48,8 @@ pub enum Command {
     Quarantine(QuarantineArguments),
     /// Make the running server load its configuration and plugins again
     ///
-    /// The configuration is checked first; with an error in it the server is left alone.
+    /// The configuration's file is checked first; with an error in it the server is left alone. What only a filter can tell,
+    /// such as an error in its own settings, the server finds: it keeps what it has and says so in its log.
     Reload(ReloadArguments),
     /// Compile a plugin into a cache folder: what `run` starts for each new one
     #[command(hide = true)]
