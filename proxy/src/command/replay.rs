@@ -311,12 +311,15 @@ impl Replayed {
         let first =
             |name: &str| -> Option<&str> { self.tags.iter().find(|tag| tag.name == name).map(|tag| &*tag.value) };
         let dkim: Vec<&str> = tagged("dkim");
+        let refused =
+            |(recipient, reply): &(String, Reply)| json!({ "recipient": recipient, "reply": one_line(reply) });
+        let refused: Vec<Value> = self.refused.iter().map(refused).collect();
         json!({
             "file": file,
             "verdict": self.verdict,
             "reply": self.reply.as_ref().map(one_line),
             "reason": self.reason,
-            "refused": self.refused.iter().map(|(recipient, reply)| json!({ "recipient": recipient, "reply": one_line(reply) })).collect::<Vec<_>>(),
+            "refused": refused,
             "route": self.route,
             "tags": self.tags.iter().map(|tag| json!({ "name": tag.name, "value": tag.value })).collect::<Vec<_>>(),
             "plugins": self.plugins.iter().map(plugin).collect::<Vec<_>>(),

@@ -347,8 +347,8 @@ impl Budget {
     }
 
     /// A charge for bytes that are made of a message, in a buffer that may grow: a small one may have of the room that
-    /// is kept for sandboxes, 1 MiB for each message; a larger one goes to a file when message bytes have taken their part. Otherwise a message's
-    /// texts would take the place of the sandbox that is to read them.
+    /// is kept for sandboxes, 1 MiB for each message; a larger one goes to a file when message bytes have taken their
+    /// part. Otherwise a message's texts would take the place of the sandbox that is to read them.
     pub(super) fn memory_for_content(&self, amount: u64) -> Option<Permit> {
         let mut permit = Permit { shared: Arc::clone(&self.shared), kind: Kind::Memory, amount: 0 };
         self.grow_for_content(&mut permit, amount).then_some(permit)

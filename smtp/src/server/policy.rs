@@ -18,7 +18,8 @@ pub struct ServerPolicy {
     /// The most recipients of a message; also the most attempts at one. Further ones are answered 452.
     pub max_recipients: usize,
     /// Errors after which the connection is closed with 421 4.7.0. Errors are commands that the machine itself
-    /// refuses, not those that its user refuses, nor recipients and DATA that a client sends along with a MAIL which its user refuses.
+    /// refuses, not those that its user refuses, nor recipients and DATA that a client sends along with a MAIL which
+    /// its user refuses.
     pub max_errors: usize,
     /// Commands that lead nowhere, after which each further one is an error: NOOP, RSET, VRFY, HELP, EHLO, and MAIL
     /// or RCPT that the user refuses rather than defers. A message accepted starts the count anew.
